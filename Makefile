@@ -1,0 +1,52 @@
+# make run    every notebook top to bottom, as a reader would; the executed course as HTML in build/
+# make test   unit tests, notebooks in seconds, browser tests where Chromium is installed
+# make lab    JupyterLab
+# Needs Python 3.10 or newer, make, and a package index; the data are in the repository.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two thread pools on two cores trip over each other: one job after the other, torch on all cores.
+export PYTHONUNBUFFERED = 1
+
+.PHONY: run test lint lab weights refresh benchmark address clean
+
+run: $(VENV)/installed
+	$(BIN)/python tools/course.py run
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest tests
+	GANTOOLS_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+lab: $(VENV)/installed
+	$(BIN)/jupyter lab notebooks
+
+# Retrain what is shipped; needs the full data sets: python -m gantools data NAME
+weights: $(VENV)/installed
+	$(BIN)/python benchmarks/weights.py
+
+# Run the notebooks and store their outputs in the repository
+refresh: $(VENV)/installed
+	$(BIN)/python tools/course.py refresh
+
+benchmark: $(VENV)/installed
+	$(BIN)/python benchmarks/throughput.py
+
+# make address URL=https://github.com/you/gantools: the repository's address, everywhere it stands
+address: $(VENV)/installed
+	$(BIN)/python tools/course.py address $(URL)
+
+clean:
+	rm -rf $(VENV) build dist
+
+# The stamp is newer than what it was made from, so a second `make` installs nothing.
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "gantools needs Python 3.10 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e .
+	touch $@

@@ -1,0 +1,55 @@
+"""Train everything that is shipped in `assets/checkpoints`; `make weights` calls this.
+
+    python benchmarks/weights.py [NAME …] [--work FOLDER]
+
+Needs the full data sets in the cache (`python -m gantools data NAME`). Runs are kept in FOLDER (default
+~/.cache/gantools/weights) and go on where they stopped. Prints the time each one took.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from gantools import ASSETS, checkpoint, data, recipes, train
+from gantools.recipes import Recipe
+from gantools.run import Run
+
+FULL = {"mnist": 60_000}  # training images; a bundled part must not pass for the whole
+SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
+
+SHIPPED: dict[str, Recipe] = {
+    "mlp-gan-mnist": recipes.get("mlp-gan"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train everything that is shipped.")
+    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(SHIPPED)}")
+    parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
+    arguments = parser.parse_args()
+    for name in arguments.names or SHIPPED:
+        if name not in SHIPPED:
+            parser.error(f"{name!r} is not shipped; choose from {', '.join(SHIPPED)}")
+        ship(name, SHIPPED[name], arguments.work / name)
+
+
+def ship(name: str, recipe: Recipe, folder: Path) -> None:
+    """Train one run to its end and put its networks and snapshots into the assets."""
+    images = data.load(recipe.dataset)
+    if len(images) < FULL[recipe.dataset]:
+        raise SystemExit(f"{name} needs all of {recipe.dataset}: python -m gantools data {recipe.dataset}")
+
+    def snapshot(run: Run) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"epoch-{len(run.rows):03d}.npy", data.to_uint8(run.sample(SNAPSHOTS)).numpy())
+
+    run = train.fit(recipe, images, folder, resume=True, on_epoch=snapshot)
+    target = checkpoint.save(run, ASSETS / "checkpoints" / name, networks_only=True, half=True)
+    epochs = sorted(folder.glob("epoch-*.npy"))
+    np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))
+    print(f"{name}: {run.step:,} steps in {run.seconds / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

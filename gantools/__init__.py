@@ -1,0 +1,17 @@
+"""gantools: the helpers behind a course on generative adversarial networks.
+
+Start with the notebooks; read `train.py` next. The modules, from the ground up:
+`data`, `nets`, `losses`, `recipes`, `checkpoint`, `train`, `plots`, `explore`, `cli`.
+"""
+
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+# Badges, the set-up cells of the notebooks and the package's metadata all hold this address;
+# `make address URL=…` rewrites it everywhere, and a test finds any place that was missed.
+REPOSITORY = "https://github.com/gantools/gantools"
+
+_package = Path(__file__).resolve().parent
+# In a clone the assets lie beside the package; in an installed wheel they lie inside it.
+ASSETS = _package / "assets" if (_package / "assets").is_dir() else _package.parent / "assets"

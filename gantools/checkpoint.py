@@ -1,0 +1,208 @@
+"""A run as a folder: `run.json`, and safetensors for networks and optimizers. Never pickle.
+
+`run.json` names the weight files and their SHA-256. New weights get new names and `run.json` is replaced last, in one
+move: a writer that dies half-way leaves the previous checkpoint whole.
+
+    run.json                      recipe, data, step, seconds, history
+    networks-<step>.safetensors   generator.*, discriminator.*, average.* (the EMA generator)
+    optimizers-<step>.safetensors d_optimizer.<i>.*, g_optimizer.<i>.* (absent where only the networks are shipped)
+
+There is no random state to store: `train.fit` seeds every step from (seed, step, process).
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gantools import ASSETS
+from gantools.data import ImageSet
+from gantools.recipes import RECIPES, Recipe
+from gantools.run import Run
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A run that is missing, damaged, or not what was asked for."""
+
+
+def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: bool = False) -> Path:
+    """Write the run into its folder, replacing the checkpoint there in one move.
+
+    `networks_only` and `half` (float16 weights) are for shipping: such a run can sample and be judged, not resumed.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = {"generator": run.player, "discriminator": run.discriminator}
+    if run.average:
+        modules["average"] = run.average.module
+        if networks_only:
+            modules.pop("generator")
+    networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
+    if half:
+        networks = {key: value.half() if value.is_floating_point() else value for key, value in networks.items()}
+    contents = {"networks": networks}
+    if not networks_only:
+        contents["optimizers"] = {
+            f"{role}.{index}.{key}": value
+            for role, optimizer in (("d_optimizer", run.d_optimizer), ("g_optimizer", run.g_optimizer))
+            for index, state in optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+    files = {}
+    for kind, tensors in contents.items():
+        raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        files[kind] = {"file": f"{kind}-{run.step}.safetensors", "sha256": hashlib.sha256(raw).hexdigest()}
+        _write(folder / files[kind]["file"], raw)
+    about = {
+        "format": FORMAT,
+        "recipe": {"name": run.recipe.name, **run.recipe.scalars()},
+        "data": run.data,
+        "step": run.step,
+        "seconds": round(run.seconds, 2),
+        "files": files,
+        "rows": run.rows,
+        "open_row": run.open_row,
+    }
+    _write(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
+    for stale in folder.glob("*.safetensors"):
+        if stale.name not in [entry["file"] for entry in files.values()]:
+            stale.unlink()
+    return folder
+
+
+def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
+    """A run from its folder, or a shipped one by name. `recipe` is needed where the run used a recipe of your own.
+
+    The run keeps the scalars it was saved with. Raises `CheckpointError`, naming the file, for anything damaged.
+    """
+    shipped_folder = ASSETS / "checkpoints" / str(folder)
+    folder = Path(folder) if Path(folder).exists() or not (shipped_folder / "run.json").exists() else shipped_folder
+    about = _about(folder)
+    name = about["recipe"].pop("name")
+    base = recipe or RECIPES.get(name)
+    if base is None or base.name != name:
+        raise CheckpointError(
+            f"{folder} was trained with the recipe {name!r}, which gantools does not have: load(path, recipe=yours)"
+        )
+    try:
+        run = Run.start(base.change(**about["recipe"]), about["data"])
+    except TypeError as error:
+        raise CheckpointError(f"{folder}/run.json does not fit the recipe {name!r} of this version: {error}") from error
+    run.step, run.seconds = about["step"], about["seconds"]
+    run.rows, run.open_row = about["rows"], about["open_row"]
+    _fill_networks(run, _tensors(folder, about, "networks"), folder)
+    if "optimizers" in about["files"]:
+        tensors = _tensors(folder, about, "optimizers")
+        for role in ("d_optimizer", "g_optimizer"):
+            _fill_optimizer(getattr(run, role), tensors, role)
+    return run
+
+
+def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: bool) -> Run:
+    """The run in `out` to go on with, or a fresh one.
+
+    Raises `CheckpointError` where `out` holds a run and `resume` was not asked for, or where that run has another
+    recipe (its length apart) or other data.
+    """
+    data = {
+        "name": dataset.name,
+        "count": len(dataset),
+        "classes": list(dataset.classes),
+        "digest": dataset.digest(),
+    }
+    if out is None or not (Path(out) / "run.json").exists():
+        return Run.start(recipe, data)
+    if not resume:
+        raise CheckpointError(f"{out} already holds a run: resume it (resume=True, --resume) or name another folder")
+    if not resumable(out):
+        raise CheckpointError(f"{out} holds networks without their optimizers: it can be sampled from, not resumed")
+    run = load(out, recipe if recipe.name not in RECIPES else None)
+    before, now = {**run.recipe.scalars(), **run.data}, {**recipe.scalars(), **data}
+    changed = [name for name in now if name not in ("steps", "epochs") and before.get(name) != now[name]]
+    if changed:
+        differences = ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
+        raise CheckpointError(f"{out} was trained otherwise ({differences}); resume it as it was, or start elsewhere")
+    run.recipe = recipe
+    return run
+
+
+def resumable(folder: str | Path) -> bool:
+    """Whether the folder holds a run with its optimizers."""
+    return (Path(folder) / "run.json").exists() and "optimizers" in _about(Path(folder))["files"]
+
+
+def shipped() -> list[str]:
+    """The names of the runs that come with the package."""
+    return sorted(path.parent.name for path in (ASSETS / "checkpoints").glob("*/run.json"))
+
+
+def _write(path: Path, raw: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    if not path.exists():
+        raise CheckpointError(
+            f"no run in {folder} (it has no run.json); shipped runs: {', '.join(shipped()) or 'none'}"
+        )
+    try:
+        about = json.loads(path.read_text())
+        needed = {"format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"}
+        if not needed <= about.keys():
+            raise ValueError(f"without {', '.join(sorted(needed - about.keys()))}")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if about["format"] != FORMAT:
+        raise CheckpointError(f"{path} has the format {about['format']}; this version reads {FORMAT}")
+    return about
+
+
+def _tensors(folder: Path, about: dict[str, Any], kind: str) -> dict[str, Tensor]:
+    path = folder / about["files"][kind]["file"]
+    try:
+        raw = path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != about["files"][kind]["sha256"]:
+            raise ValueError(f"its SHA-256 is not the one in run.json ({len(raw):,} bytes)")
+        return parse_tensors(raw)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: {error}") from error
+
+
+def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path) -> None:
+    roles = {"generator": run.player, "discriminator": run.discriminator}
+    if run.average:
+        roles["average"] = run.average.module
+        run.average.n_averaged.fill_(run.step)  # 0 would make the next update copy instead of average
+    for role, network in roles.items():
+        weights = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
+        if not weights and role == "generator" and run.average:
+            continue  # shipped: the average is all there is
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{folder}: the {role}'s weights do not fit its recipe: {reason}") from error
+
+
+def _fill_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], role: str) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        owner, index, slot = key.split(".")
+        if owner == role:
+            state.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

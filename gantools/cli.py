@@ -1,0 +1,106 @@
+"""`python -m gantools …`: train, sample, data, recipe, info. An error is one line on stderr and exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from gantools import __version__, data, plots, recipes, runtime, train
+from gantools.recipes import RecipeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for an error, 130 after Ctrl-C."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+    except (ValueError, RecipeError, train.Diverged, OSError) as error:
+        print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"gantools: {stop or 'interrupted'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gantools", description="Train, sample and inspect GANs.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("train", help="train a recipe, or the recipe in a YAML file")
+    command.add_argument("recipe", help=f"one of {', '.join(recipes.RECIPES)}, or a .yaml file")
+    command.add_argument("--data", help="a data set's name, or an .npz file (default: the recipe's)")
+    command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
+    command.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
+    command.set_defaults(run=_train)
+
+    command = commands.add_parser("sample", help="draw images from a run")
+    command.add_argument("run_folder", metavar="RUN", help="a folder, or a shipped run (see info)")
+    command.add_argument("--count", type=int, default=64)
+    command.add_argument("--label", type=int, help="the class to draw (conditional runs)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, default=Path("samples.png"), metavar="FILE.png")
+    command.set_defaults(run=_sample)
+
+    command = commands.add_parser("data", help="download data sets into the cache")
+    command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(data.CLASSES))
+    command.set_defaults(run=_data)
+
+    command = commands.add_parser("recipe", help="print a recipe as YAML, to copy and edit")
+    command.add_argument("recipe", help=", ".join(recipes.RECIPES))
+    command.set_defaults(run=lambda options: print(recipes.to_yaml(recipes.get(options.recipe)), end=""))
+
+    command = commands.add_parser("info", help="devices, precision, data found, shipped runs")
+    command.set_defaults(run=_info)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    from_file = options.recipe.endswith((".yaml", ".yml"))
+    recipe = recipes.read(options.recipe) if from_file else recipes.get(options.recipe)
+    recipe = recipe.change(**dict(_assignment(text) for text in options.set))
+    dataset = data.load(options.data or recipe.dataset, limit=options.limit)
+    out = options.out or Path("runs") / recipe.name
+    run = train.fit(recipe, dataset, out, resume=options.resume)
+    last = ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key.endswith("loss"))
+    print(f"{out}: {run.step:,} steps in {run.seconds:.0f} s, {last}")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text!r}: expected FIELD=VALUE")
+    return name, yaml.safe_load(value)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    if options.count < 1:
+        raise ValueError(f"--count {options.count} must be at least 1")
+    run = train.load(options.run_folder)
+    labels = None if options.label is None else [options.label] * options.count
+    images = run.sample(options.count, labels=labels, seed=options.seed)
+    print(plots.grid(images).save(options.out))
+
+
+def _data(options: argparse.Namespace) -> None:
+    for name in options.names:
+        print(data.download(name))
+
+
+def _info(options: argparse.Namespace) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    title = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"gantools {__version__}, torch {torch.__version__}, profile {recipes.profile()}")
+    print(f"device    {device.type} ({title}), precision auto = {runtime.resolve_precision('auto', device)}")
+    print(f"data      in {data.cache_dir()}")
+    for name, place in data.found().items():
+        print(f"  {name:16}{place}")
+    print(f"recipes   {', '.join(recipes.RECIPES)}")
+    print(f"shipped   {', '.join(train.shipped()) or 'nothing yet'}")

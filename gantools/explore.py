@@ -1,0 +1,129 @@
+"""Exhibits: a generator under the reader's fingers.
+
+Each exhibit shows a static preview first, plain HTML that works without a kernel, and below it live widgets.
+"""
+
+import html
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ipywidgets as widgets
+import torch
+from IPython.display import HTML, display
+from torch import Tensor
+
+from gantools import plots
+from gantools.run import Run
+
+FRAMES = 21  # of the preview's walk
+ZOOM = 8  # screen pixels for one image pixel
+REACH = 3.0  # how far a direction slider goes, in standard deviations of z
+
+
+@dataclass(frozen=True)
+class LatentExplorer:
+    """The exhibit of `latent`: `preview` is HTML, the rest are live widgets, gathered in `box`."""
+
+    preview: str
+    walk: widgets.FloatSlider
+    directions: tuple[widgets.FloatSlider, ...]
+    resample: widgets.Button
+    picture: widgets.Image
+    status: widgets.HTML
+    box: widgets.VBox
+
+    def _ipython_display_(self) -> None:
+        display(HTML(self.preview))
+        display(self.box)
+
+
+def latent(run: Run, *, directions: int = 4, seed: int = 0) -> LatentExplorer:
+    """A walk through the latent space: one slider between two points, one for each of the strongest directions.
+
+    "New points" draws both ends of the walk again. The directions are those along which the images change most
+    (`principal_directions`). A conditional run shows its first class.
+    """
+    ends = run.draw_z(2, seed)
+    axes = principal_directions(run, directions, seed)
+    walk = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="walk A → B")
+    pulls = tuple(
+        widgets.FloatSlider(0.0, min=-REACH, max=REACH, step=0.05, description=f"direction {number}")
+        for number in range(1, directions + 1)
+    )
+    resample = widgets.Button(description="new points A, B", icon="random")
+    picture = widgets.Image(format="png", layout=widgets.Layout(width=f"{run.recipe.image_shape[2] * ZOOM}px"))
+    status = widgets.HTML()
+
+    def draw() -> None:
+        pull = torch.tensor([slider.value for slider in pulls]) @ axes  # [z_dim]
+        z = between(ends[:1], ends[1:], walk.value, run.recipe.noise) + pull
+        picture.value = plots.encode(plots.tile(run.sample(z=z), 1, ZOOM), "").raw
+        status.value = "The digit at this point of the latent space" if run.data["name"] == "mnist" else ""
+
+    def draw_again() -> None:
+        nonlocal ends
+        ends = run.draw_z(2, seed=None)
+        draw()
+
+    for slider in (walk, *pulls):
+        slider.observe(lambda change: _guarded(draw, status), names="value")
+    resample.on_click(lambda button: _guarded(draw_again, status))
+    _guarded(draw, status)
+    controls = widgets.VBox([walk, *pulls, resample, status])
+    box = widgets.VBox([widgets.HTML("<b>Live</b>: needs a running kernel"), widgets.HBox([picture, controls])])
+    return LatentExplorer(_walk_preview(run, ends), walk, pulls, resample, picture, status, box)
+
+
+def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
+    """The point at `share` (0 … 1) of the way, each [N, z_dim].
+
+    Straight for uniform noise; along the arc for normal noise, whose points nearly all lie at one distance from 0.
+    """
+    if noise == "uniform":
+        return torch.lerp(start, end, share)
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1 + 1e-6, 1 - 1e-6).unsqueeze(1)
+    angle = torch.acos(cosine)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int = 512) -> Tensor:
+    """Directions of z [count, z_dim] along which the images change most, one standard deviation of z long.
+
+    Principal components of generated images, each carried back to the z that correlates with it.
+    """
+    z = run.draw_z(samples, seed)
+    labels = [0] * samples if run.recipe.classes else None
+    pixels = run.sample(z=z, labels=labels).flatten(1)
+    pixels = pixels - pixels.mean(0)
+    _, _, components = torch.linalg.svd(pixels, full_matrices=False)
+    found = (pixels @ components[:count].T).T @ (z - z.mean(0))  # [count, z_dim]
+    return torch.nn.functional.normalize(found, dim=1) * z.std()
+
+
+def _guarded(action: Callable[[], None], status: widgets.HTML) -> None:
+    """Run a callback; what goes wrong is shown in the exhibit, where else nobody would see it."""
+    try:
+        action()
+    except Exception as error:
+        status.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
+
+
+def _walk_preview(run: Run, ends: Tensor) -> str:
+    """The walk from A to B as a contact sheet, with a slider that needs no kernel."""
+    shares = [index / (FRAMES - 1) for index in range(FRAMES)]
+    z = torch.cat([between(ends[:1], ends[1:], share, run.recipe.noise) for share in shares])
+    images = run.sample(z=z)
+    sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a straight walk between two points of z")
+    frames = [plots.encode(plots.tile(image[None], 1, 1), "").uri for image in images]
+    side = run.recipe.image_shape[2] * ZOOM
+    turn = "var f=this.closest('figure');f.querySelector('.frame').src=JSON.parse(this.dataset.frames)[this.value]"
+    return (
+        '<figure class="gantools-walk" style="margin:0">'
+        f"<figcaption>A walk through the latent space, from A (left) to B (right)</figcaption>{sheet._repr_html_()}"
+        f'<br><img class="frame" src="{frames[0]}" alt="The image at the slider\'s place on the walk" '
+        f'style="width:{side}px;image-rendering:pixelated"><br>'
+        f'<label>A <input type="range" min="0" max="{FRAMES - 1}" value="0" aria-label="place on the walk from A to B" '
+        f'style="width:{side - 40}px" data-frames="{html.escape(json.dumps(frames))}" oninput="{turn}"> B</label>'
+        "</figure>"
+    )

@@ -1,0 +1,88 @@
+"""What each player minimises: pure functions of logits, so no network ends in a sigmoid.
+
+D(x) in the texts is sigmoid(logit), the probability D gives to "real". All losses are means over the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The two objectives of one game.
+
+    d(real_logits, fake_logits, real_target, fake_target) and g(fake_logits, real_logits): logits [N] → scalar.
+    `g_sees_real` says whether the generator's objective reads `real_logits`; if not, it gets None.
+    """
+
+    name: str
+    d: Callable[[Tensor, Tensor, float, float], Tensor]
+    g: Callable[[Tensor, Tensor | None], Tensor]
+    g_sees_real: bool = False
+
+
+def bce(logits: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of logits [N] against one target in [0, 1]; ln 2 at logit 0, whatever the target."""
+    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+
+def bce_d(real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0) -> Tensor:
+    """D's loss of Goodfellow et al. 2014, eq. 1: the sum of both halves, 2 ln 2 for a D that cannot tell."""
+    return bce(real_logits, real_target) + bce(fake_logits, fake_target)
+
+
+def non_saturating_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """-log D(G(z)): the generator wants its fakes called real (Goodfellow et al. 2014, section 3)."""
+    return bce(fake_logits, 1.0)
+
+
+def saturating_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """log(1 - D(G(z))): the minimax game to the letter; its gradient vanishes where D is sure."""
+    return -bce(fake_logits, 0.0)
+
+
+def least_squares_d(
+    real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0
+) -> Tensor:
+    """Squared distance of the raw output from the targets (Mao et al. 2017, eq. 9, without its factor 1/2)."""
+    return mse_loss(real_logits, torch.full_like(real_logits, real_target)) + mse_loss(
+        fake_logits, torch.full_like(fake_logits, fake_target)
+    )
+
+
+def least_squares_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """Squared distance of the fakes' raw output from 1."""
+    return mse_loss(fake_logits, torch.ones_like(fake_logits))
+
+
+def relativistic_d(
+    real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0
+) -> Tensor:
+    """Each real image against its fake partner (Jolicoeur-Martineau 2019, RpGAN); `fake_target` has no meaning."""
+    return bce(real_logits - fake_logits, real_target)
+
+
+def relativistic_g(fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+    """The same pairs, the other way round."""
+    if real_logits is None:
+        raise ValueError("the relativistic loss compares pairs: it needs real_logits beside fake_logits")
+    return bce(fake_logits - real_logits, 1.0)
+
+
+def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
+    """Mean squared norm of d logit / d x over the batch; x [N, …] must require a gradient.
+
+    On real images this is R1 of Mescheder et al. 2018, on generated ones R2, before the factor gamma / 2.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return gradient.flatten(1).square().sum(1).mean()
+
+
+non_saturating = Loss("non-saturating", bce_d, non_saturating_g)
+saturating = Loss("saturating", bce_d, saturating_g)
+least_squares = Loss("least-squares", least_squares_d, least_squares_g)
+relativistic = Loss("relativistic", relativistic_d, relativistic_g, g_sees_real=True)

@@ -1,0 +1,168 @@
+"""Figures from tensors and histories. Every function returns a `Picture`, which shows itself in a notebook.
+
+Images are float [N, C, H, W] in [-1, 1] with 1 or 3 channels, as `data.load` and `Run.sample` give them.
+"""
+
+import base64
+import html
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gantools.data import to_uint8
+from gantools.run import Row, Run
+
+ZOOM = 2  # screen pixels for one image pixel
+GAP = 2  # pixels between two images
+GIF_BYTES, GIF_FRAMES = 1_000_000, 60
+REAL, FAKE = "#1b6ca8", "#d1495b"  # blue and red that stay apart for colour-blind readers
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture and the text that stands for it where it cannot be seen."""
+
+    raw: bytes
+    alt: str
+    kind: str = "png"  # or "gif", "jpeg"
+
+    @property
+    def uri(self) -> str:
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.raw).decode()}"
+
+    def _repr_html_(self) -> str:
+        return f'<img src="{self.uri}" alt="{html.escape(self.alt)}" style="max-width:100%">'
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture as it is; the file must end in .png, .gif or .jpeg, as `kind` says."""
+        path = Path(path)
+        if path.suffix.lower().replace("jpg", "jpeg") != f".{self.kind}":
+            raise ValueError(f"{path}: this picture is a .{self.kind}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.raw)
+        return path
+
+
+def tile(images: Tensor, columns: int = 8, zoom: int = ZOOM) -> np.ndarray:
+    """Images side by side in one array, uint8 [height, width] or [height, width, 3], enlarged without blur."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"expected at least one image, [N, 1 or 3, H, W]; got {list(images.shape)}")
+    if columns < 1:
+        raise ValueError(f"columns={columns} must be at least 1")
+    count, channels, height, width = images.shape
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    sheet = torch.full((rows * columns, channels, height + GAP, width + GAP), 255, dtype=torch.uint8)
+    sheet[:count, :, :height, :width] = to_uint8(images)
+    sheet = sheet.view(rows, columns, channels, height + GAP, width + GAP).permute(0, 3, 1, 4, 2)  # rows, y, columns, x
+    sheet = sheet.reshape(rows * (height + GAP), columns * (width + GAP), channels)[:-GAP, :-GAP]
+    return sheet.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1).squeeze(2).numpy()
+
+
+def encode(pixels: np.ndarray, alt: str, kind: str = "png") -> Picture:
+    """A uint8 array [H, W] or [H, W, 3] as a picture."""
+    return Picture(imageio.imwrite("<bytes>", pixels, extension=f".{kind}"), alt, kind)
+
+
+def grid(images: Tensor, columns: int = 8, *, alt: str = "A grid of images") -> Picture:
+    """The images side by side, `columns` in a row."""
+    return encode(tile(images, columns), alt)
+
+
+def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[str] = ("real", "generated")) -> Picture:
+    """Real images on the left, generated ones on the right."""
+    figure = Figure(figsize=(9, 0.4 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
+    for axes, images, title in zip(figure.subplots(1, 2), (real, fake), titles, strict=True):
+        _show(axes, tile(images, columns), title)
+    return _render(figure, f"{titles[0]} images on the left, {titles[1]} images on the right")
+
+
+def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) -> Picture:
+    """The same z at several moments of a training, from left to right."""
+    if len(snapshots) != len(titles) or not snapshots:
+        raise ValueError(f"{len(snapshots)} snapshots and {len(titles)} titles: one title for each snapshot")
+    figure = Figure(figsize=(2.3 * len(snapshots), 2.7))
+    for axes, images, title in zip(np.atleast_1d(figure.subplots(1, len(snapshots))), snapshots, titles, strict=True):
+        _show(axes, tile(images, columns), title)
+    return _render(figure, "Samples of the same z: " + ", ".join(titles))
+
+
+def curves(history: Sequence[Row], *, title: str = "") -> Picture:
+    """Both losses, and what D says of real and generated images, over the steps; dotted: a D that can only guess."""
+    if not history:
+        raise ValueError("the history is empty: train at least one step")
+    steps = [row["step"] for row in history]
+    figure = Figure(figsize=(10, 3.2))
+    losses, beliefs = figure.subplots(1, 2)
+    _lines(losses, steps, history, (("d_loss", "D's loss", REAL), ("g_loss", "G's loss", FAKE)), "loss")
+    losses.axhline(2 * math.log(2), color=REAL, linestyle=":", linewidth=1)
+    losses.axhline(math.log(2), color=FAKE, linestyle=":", linewidth=1)
+    _lines(beliefs, steps, history, (("d_real", "D(x)", REAL), ("d_fake", "D(G(z))", FAKE)), "mean output of D")
+    beliefs.axhline(0.5, color="grey", linestyle=":", linewidth=1)
+    beliefs.set_ylim(0, 1)
+    figure.suptitle(title)
+    last = ", ".join(f"{key} {history[-1][key]:.2f}" for key in ("d_loss", "g_loss", "d_real", "d_fake"))
+    return _render(figure, f"Losses and outputs of D over {steps[-1]} steps; at the end {last}")
+
+
+def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, alt: str = "") -> Picture:
+    """The snapshots as an endless animation of at most 1 MB; frames are left out evenly to keep to that."""
+    if not snapshots:
+        raise ValueError("an animation needs at least one snapshot")
+    frames = [tile(images, columns) for images in snapshots]
+    while True:
+        step = math.ceil(len(frames) / GIF_FRAMES)
+        kept = frames[::-step][::-1]  # the last frame always stays
+        raw = imageio.imwrite("<bytes>", kept, extension=".gif", duration=1000 * seconds / len(kept), loop=0)
+        if len(raw) <= GIF_BYTES or len(kept) == 1:
+            return Picture(raw, alt or f"Animation of {len(snapshots)} moments of a training at a fixed z", "gif")
+        frames = frames[::-2][::-1]
+
+
+def live(count: int = 32, seed: int = 0) -> Callable[[Run], None]:
+    """For `fit(…, on_epoch=live())`: a grid of the same z after each epoch, in place of the one before."""
+    handle = None
+
+    def show(run: Run) -> None:
+        nonlocal handle
+        images = run.sample(count, seed=seed)
+        picture = grid(images, columns=16, alt=f"Samples after {run.step} steps")
+        if handle is None:
+            handle = display(picture, display_id=True)
+        else:
+            handle.update(picture)
+
+    return show
+
+
+def _lines(axes: Axes, steps: list[float], history: Sequence[Row], series: Sequence[tuple], label: str) -> None:
+    for key, name, color in series:
+        marker = "o" if len(history) < 3 else ""
+        axes.plot(steps, [row[key] for row in history], label=name, color=color, marker=marker)
+    axes.set_xlabel("step")
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _show(axes: Axes, pixels: np.ndarray, title: str) -> None:
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_title(title, fontsize=10)
+    axes.set_axis_off()
+
+
+def _render(figure: Figure, alt: str) -> Picture:
+    figure.set_layout_engine("constrained")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return Picture(buffer.getvalue(), alt)

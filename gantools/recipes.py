@@ -1,0 +1,222 @@
+"""Everything a training needs, in one frozen dataclass; the named recipes; and the profiles of the lessons."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, NoReturn, get_args, get_origin
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from gantools import losses, nets
+
+PRECISIONS = ("auto", "fp32", "bf16")
+NOISES = ("normal", "uniform")
+
+
+class RecipeError(TypeError):
+    """A field or a name that does not exist, or a value of the wrong type; the message names the nearest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A pair of networks, their game, and how long it is played.
+
+    `generator` and `discriminator` are called with `image_shape` (and `z_dim`; and `classes` where there are any).
+    Everything below them is a scalar that a file or `--set` may change.
+    """
+
+    name: str
+    generator: Callable[..., nn.Module]
+    discriminator: Callable[..., nn.Module]
+    loss: losses.Loss = losses.non_saturating
+
+    dataset: str = "mnist"  # what `train` takes unless told otherwise
+    image_shape: tuple[int, int, int] = (1, 28, 28)  # channels, height, width; `fit` takes it from the data
+    classes: int = 0  # 0: the networks see no labels; else `fit` takes the number from the data
+    z_dim: int = 100
+    noise: str = "normal"  # or "uniform": z in [-1, 1)
+
+    batch: int = 64  # real images in a step, over all processes
+    g_batch: int | None = None  # fakes in the generator's step; None: as many as `batch`
+    epochs: int = 100  # of ⌊N / batch⌋ steps
+    steps: int | None = None  # instead of `epochs`
+    d_lr: float = 2e-4
+    g_lr: float = 2e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    adam_eps: float = 1e-8
+
+    fresh_fakes: bool = True  # False: the generator is scored on the fakes that D has just seen
+    joint_d_batch: bool = False  # real and fake pass D as one batch; matters where D has batch norm
+    real_target: float = 1.0  # label smoothing for D: below 1
+    fake_target: float = 0.0
+    r1: float = 0.0  # gamma of the gradient penalty on real images
+    r2: float = 0.0  # the same on generated ones
+    penalty_every: int = 1  # steps between penalties, each weighted by this number
+    ema: float | None = None  # decay of the averaged generator that samples; None: no average
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = ("z_dim", "batch", "epochs", "d_lr", "g_lr", "penalty_every", "adam_eps")
+        for name in positive + tuple(n for n in ("steps", "g_batch") if getattr(self, n) is not None):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
+        for name in ("beta1", "beta2", "ema"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must lie in [0, 1)")
+        for name, known in (("precision", PRECISIONS), ("noise", NOISES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r}; choose {' or '.join(known)}")
+        if self.g_batch not in (None, self.batch) and not self.fresh_fakes:
+            raise ValueError(f"recipe {self.name}: g_batch differs from batch, so the fakes cannot be reused")
+        if self.g_batch not in (None, self.batch) and self.loss.g_sees_real:
+            raise ValueError(f"recipe {self.name}: the {self.loss.name} loss pairs images, so g_batch must be batch")
+
+    def change(self, **changes: Any) -> "Recipe":
+        """A copy with these fields. An unknown field or a value of the wrong type is a `RecipeError`."""
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name, value in changes.items():
+            if name not in fields:
+                _unknown(f"recipe {self.name} has no field", name, fields)
+            if name in self.scalars():
+                changes[name] = _typed(name, value, fields[name].type)
+        return dataclasses.replace(self, **changes)
+
+    def scalars(self) -> dict[str, Any]:
+        """Every field that a file may hold: all but the networks and the loss."""
+        objects = ("name", "generator", "discriminator", "loss")
+        return {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in objects
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the scalars and of the names of networks and loss: two runs with one digest are one experiment."""
+        objects = [self.name, self.generator.__qualname__, self.discriminator.__qualname__, self.loss.name]
+        return hashlib.sha256(json.dumps([objects, self.scalars()], sort_keys=True).encode()).hexdigest()
+
+    def build(self) -> tuple[nn.Module, nn.Module]:
+        """The two networks, initialised from `seed`: generator, discriminator."""
+        labels = {"classes": self.classes} if self.classes else {}
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            generator = self.generator(z_dim=self.z_dim, image_shape=self.image_shape, **labels)
+            return generator, self.discriminator(image_shape=self.image_shape, **labels)
+
+    def suited_to(self, shape: Sequence[int], classes: Sequence[str]) -> "Recipe":
+        """The recipe for images [N, C, H, W] of these classes; one without labels stays without."""
+        return self.change(image_shape=tuple(shape[1:]), classes=len(classes) if self.classes else 0)
+
+    def draw_z(self, count: int, device: torch.device | str = "cpu", source: torch.Generator | None = None) -> Tensor:
+        """z [count, z_dim] from `noise`; from torch's own random state unless a generator is given."""
+        if self.noise == "uniform":
+            return torch.rand(count, self.z_dim, device=device, generator=source) * 2 - 1
+        return torch.randn(count, self.z_dim, device=device, generator=source)
+
+    def total_steps(self, images: int) -> int:
+        """How many steps a run on `images` images takes."""
+        if images < self.batch:
+            raise ValueError(f"recipe {self.name}: a batch of {self.batch} needs more than {images} images")
+        return self.steps or self.epochs * (images // self.batch)
+
+
+MLP_GAN = Recipe(
+    name="mlp-gan",
+    generator=nets.MLPGenerator,
+    discriminator=nets.MLPDiscriminator,
+    noise="uniform",
+    d_lr=2e-3,
+    g_lr=2e-3,
+    joint_d_batch=True,
+    precision="fp32",
+)
+"""The MLP GAN of lesson 01, after a PyTorch notebook on MNIST; 100 epochs of batches of 64.
+
+Where it leaves its source: D sees both halves as one batch (without batch norm that changes no number and saves
+time); the last, smaller batch of an epoch is dropped. fp32, because networks this small gain nothing from bf16.
+"""
+
+RECIPES = {recipe.name: recipe for recipe in (MLP_GAN,)}
+
+
+def get(name: str, **changes: Any) -> Recipe:
+    """A named recipe with these fields changed; `RecipeError` names the nearest where there is none."""
+    if name not in RECIPES:
+        _unknown("there is no recipe", name, RECIPES)
+    return RECIPES[name].change(**changes)
+
+
+def read(path: str | Path) -> Recipe:
+    """A recipe from a YAML file: `recipe:` names it, every other line changes a field (`to_yaml` writes one)."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or "recipe" not in content:
+        raise ValueError(f"{path}: expected a line `recipe: NAME`; `python -m gantools recipe NAME` prints such a file")
+    return get(str(content.pop("recipe")), **{str(name): value for name, value in content.items()})
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as a file that `read` takes back."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in recipe.scalars().items()}
+    return yaml.safe_dump({"recipe": recipe.name} | plain, sort_keys=False, default_flow_style=None)
+
+
+# The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
+PROFILES = ("smoke", "quick", "full")
+QUICK_STEPS = {"mlp-gan": 3_000}
+SMOKE_STEPS = 20
+
+
+def profile() -> str:
+    """`smoke` (seconds: proves the path), `quick` (the default: minutes) or `full` (as published)."""
+    name = os.environ.get("GANTOOLS_PROFILE") or "quick"
+    if name not in PROFILES:
+        raise ValueError(f"GANTOOLS_PROFILE={name!r}: choose one of {', '.join(PROFILES)}")
+    return name
+
+
+def lesson_steps(steps: int) -> int:
+    """The length of a lesson's own loop: `steps`, or a handful in the smoke profile."""
+    return min(steps, SMOKE_STEPS) if profile() == "smoke" else steps
+
+
+def lesson(name: str, **changes: Any) -> Recipe:
+    """A named recipe, cut to what a lesson trains live in this profile; `full` leaves it as published."""
+    recipe = get(name, **changes)
+    return recipe if profile() == "full" else recipe.change(steps=lesson_steps(recipe.steps or QUICK_STEPS[name]))
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    raise RecipeError(f"{what} {name!r}: {hint}")
+
+
+def _typed(name: str, value: Any, annotation: Any) -> Any:
+    """The value as the field's type, forgiving what YAML and the shell do to numbers, lists and None."""
+    union = isinstance(annotation, UnionType)
+    kinds = get_args(annotation) if union else (get_origin(annotation) or annotation,)
+    if isinstance(value, list):
+        value = tuple(value)
+    elif value == "None" and NoneType in kinds:
+        value = None
+    elif float in kinds and type(value) in (int, str):
+        with suppress(ValueError):
+            value = float(value)  # YAML reads 1e-4 as text
+    if type(value) not in kinds:
+        expected = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
+        raise RecipeError(f"{name}={value!r} is of type {type(value).__name__}; expected {expected}")
+    return value

@@ -1,0 +1,145 @@
+"""A run: two networks, two optimizers, where they stand, and how to sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gantools.recipes import Recipe
+
+SAMPLE_BATCH = 500  # ten thousand images through a wide network at once would need gigabytes
+Row = dict[str, float]
+
+
+@dataclass
+class Run:
+    """A training under way, finished, or loaded.
+
+    `player` is the generator that the optimizer moves; `generator` is what samples: the average of `player` over
+    the steps where the recipe has `ema`, else `player` itself. `rows` holds the mean of each epoch, `open_row` the
+    sums of the epoch under way.
+    """
+
+    recipe: Recipe
+    player: nn.Module
+    discriminator: nn.Module
+    g_optimizer: Optimizer
+    d_optimizer: Optimizer
+    average: AveragedModel | None
+    data: dict[str, Any]  # name, count, classes, digest of what it trains on
+    step: int = 0
+    seconds: float = 0.0
+    rows: list[Row] = field(default_factory=list)
+    open_row: Row = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, recipe: Recipe, data: dict[str, Any]) -> "Run":
+        """Fresh networks and optimizers for a recipe."""
+        player, discriminator = recipe.build()
+        return cls(
+            recipe,
+            player,
+            discriminator,
+            _adam(recipe, player, recipe.g_lr),
+            _adam(recipe, discriminator, recipe.d_lr),
+            AveragedModel(player, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            if recipe.ema
+            else None,
+            data,
+        )
+
+    @property
+    def generator(self) -> nn.Module:
+        return self.average.module if self.average else self.player
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.data["classes"])
+
+    @property
+    def history(self) -> list[Row]:
+        """One row an epoch: step, seconds, d_loss, g_loss, d_real (mean D(x)), d_fake (mean D(G(z))), accuracies.
+
+        The epoch under way, if any, is the last row.
+        """
+        if not self.open_row:
+            return list(self.rows)
+        steps = self.open_row["steps"]
+        means = {key: total / steps for key, total in self.open_row.items() if key != "steps"}
+        return [*self.rows, {"step": self.step, "seconds": round(self.seconds, 2)} | means]
+
+    def log(self, scores: Mapping[str, Tensor], seconds: float) -> None:
+        """Count a step and add its scores to the epoch under way."""
+        self.step += 1
+        self.seconds += seconds
+        for name, value in {"steps": 1.0, **scores}.items():
+            self.open_row[name] = self.open_row.get(name, 0.0) + float(value)
+
+    def close_row(self) -> None:
+        """End an epoch: its means become a row."""
+        self.rows, self.open_row = self.history, {}
+
+    def to(self, device: torch.device) -> "Run":
+        """Networks and optimizer states to a device, convolutions in the memory order that is fast there."""
+        for network in filter(None, (self.player, self.discriminator, self.average)):
+            network.to(device, memory_format=torch.channels_last)
+        for optimizer in (self.g_optimizer, self.d_optimizer):
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():  # the fused kernel reads both in memory order: it must be the same
+                    like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(device)
+                    state[name] = like.copy_(value)
+        return self
+
+    def eval(self) -> "Run":
+        """Both networks in eval mode: no dropout, batch norm by its running statistics."""
+        for network in filter(None, (self.player, self.discriminator, self.average)):
+            network.eval()
+        return self
+
+    def draw_z(self, count: int, seed: int | None = 0) -> Tensor:
+        """z [count, z_dim] from the recipe's distribution; `seed=None` draws a new one each time."""
+        source = torch.Generator()
+        source.seed() if seed is None else source.manual_seed(seed)
+        return self.recipe.draw_z(count, source=source)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        count: int = 64,
+        *,
+        labels: Tensor | list[int] | None = None,
+        z: Tensor | None = None,
+        seed: int | None = 0,
+    ) -> Tensor:
+        """Generated images, float32 [N, C, H, W] in [-1, 1] on the CPU; eval mode, the averaged generator.
+
+        N is the number of `labels` or rows of `z` where given, else `count`. A conditional recipe without `labels`
+        takes its classes in turn. Raises ValueError on labels that do not exist or shapes that do not fit.
+        """
+        count = len(labels) if labels is not None else len(z) if z is not None else count
+        z = self.draw_z(count, seed) if z is None else z
+        if z.shape != (count, self.recipe.z_dim):
+            raise ValueError(f"z has the shape {list(z.shape)}, but this run takes [{count}, {self.recipe.z_dim}]")
+        if labels is not None and not self.recipe.classes:
+            raise ValueError(f"{self.recipe.name} does not know labels: leave `labels` out")
+        y = torch.as_tensor(labels if labels is not None else torch.arange(count) % (self.recipe.classes or 1))
+        if self.recipe.classes and count and not 0 <= int(y.min()) <= int(y.max()) < self.recipe.classes:
+            raise ValueError(f"labels must lie in 0 to {self.recipe.classes - 1}, not {int(y.min())} to {int(y.max())}")
+        generator, device = self.generator, next(self.generator.parameters()).device
+        training = generator.training
+        generator.eval()
+        batches = zip(z.split(SAMPLE_BATCH), y.split(SAMPLE_BATCH), strict=True)
+        images = torch.cat(
+            [generator(z_part.to(device), y_part.to(device)).float().cpu() for z_part, y_part in batches]
+        )
+        generator.train(training)
+        return images
+
+
+def _adam(recipe: Recipe, network: nn.Module, rate: float) -> Adam:
+    # fused: one kernel for all parameters, where the default calls several for each
+    return Adam(network.parameters(), lr=rate, betas=(recipe.beta1, recipe.beta2), eps=recipe.adam_eps, fused=True)

@@ -1,0 +1,198 @@
+"""Training: one step for each player, and one loop for every recipe. Read it from top to bottom.
+
+`fit` runs on whatever `accelerate` finds: one CPU, a GPU, or several processes started by torchrun.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from gantools import checkpoint
+from gantools.checkpoint import load, shipped
+from gantools.data import ImageSet
+from gantools.losses import gradient_penalty
+from gantools.recipes import Recipe
+from gantools.run import Row, Run
+from gantools.runtime import autocast_for, deferred_interrupt, mix_seed
+
+__all__ = ["Diverged", "Run", "d_step", "fit", "g_step", "load", "shipped"]
+
+SAVE_EVERY = 60.0  # seconds between two checkpoints of a run
+Labelled = tuple[Tensor, Tensor]  # images [N, C, H, W] and their labels [N]
+FP32 = nullcontext()
+
+
+class Diverged(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+def d_step(
+    recipe: Recipe,
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    real: Labelled,
+    fake: Labelled,
+    penalise: bool = False,
+    autocast: AbstractContextManager = FP32,
+) -> dict[str, Tensor]:
+    """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged."""
+    (x_real, y_real), (x_fake, y_fake) = real, fake
+    x_fake = x_fake.detach()  # D's loss must not reach the generator
+    with autocast:
+        if recipe.joint_d_batch:
+            logits = discriminator(torch.cat([x_real, x_fake]), torch.cat([y_real, y_fake])).float()
+            real_logits, fake_logits = logits.split([len(x_real), len(x_fake)])
+        else:
+            real_logits, fake_logits = discriminator(x_real, y_real).float(), discriminator(x_fake, y_fake).float()
+    d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
+    penalty = _penalty(recipe, discriminator, real, (x_fake, y_fake)) if penalise else torch.zeros_like(d_loss)
+    optimizer.zero_grad()
+    (d_loss + penalty).backward()
+    optimizer.step()
+    return _scores(real_logits, fake_logits) | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
+
+
+def g_step(
+    recipe: Recipe,
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    real: Labelled,
+    fake: Labelled,
+    autocast: AbstractContextManager = FP32,
+) -> dict[str, Tensor]:
+    """One update of G: its fakes, given with their graph, towards "real". D stands still. Returns what is logged."""
+    (x_real, y_real), (x_fake, y_fake) = real, fake
+    discriminator.requires_grad_(False)  # the gradient passes through D and leaves nothing there
+    with autocast:
+        fake_logits = discriminator(x_fake, y_fake).float()
+        real_logits = discriminator(x_real, y_real).float() if recipe.loss.g_sees_real else None
+    g_loss = recipe.loss.g(fake_logits, real_logits)
+    optimizer.zero_grad()
+    g_loss.backward()
+    optimizer.step()
+    discriminator.requires_grad_(True)
+    return {"g_loss": g_loss.detach()}
+
+
+def fit(
+    recipe: Recipe,
+    dataset: ImageSet,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    on_epoch: Callable[[Run], object] | None = None,
+) -> Run:
+    """Train a recipe on a data set; with `out`, the run is saved in that folder every minute and at the end.
+
+    `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
+    in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt. `on_epoch(run)` is called after
+    each epoch and at the end. Raises `Diverged` for a loss that is no number, `CheckpointError` if `out` does not fit.
+    """
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
+    rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
+    recipe = recipe.suited_to(dataset.images.shape, dataset.classes)
+    run = checkpoint.open_run(recipe, dataset, out, resume).to(device)
+    generator, discriminator = accelerator.prepare(run.player.train(), run.discriminator.train())
+    images, labels = dataset.images.to(device), dataset.labels.to(device)
+    autocast = autocast_for(recipe.precision, device)
+    steps_per_epoch, total = len(dataset) // recipe.batch, recipe.total_steps(len(dataset))
+
+    def fakes(y: Tensor) -> Labelled:
+        with autocast:
+            return generator(recipe.draw_z(len(y), device=device), y).float(), y
+
+    def save() -> None:
+        if out is not None and accelerator.is_main_process:
+            checkpoint.save(run, out)
+
+    bar = tqdm(None, recipe.name, total, initial=run.step, mininterval=0.5, disable=not accelerator.is_main_process)
+    saved = perf_counter()
+    with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, bar:
+        while run.step < total and not interrupted():
+            started = perf_counter()
+            epoch, place = divmod(run.step, steps_per_epoch)
+            index = _order(len(dataset), recipe.seed, epoch)[place * recipe.batch : (place + 1) * recipe.batch]
+            index = index[rank::world].to(device)
+            real = images[index], labels[index]
+            # All that a step draws follows from (seed, step, process): there is no random state to save.
+            torch.manual_seed(mix_seed(recipe.seed, run.step, rank + 1))
+
+            with torch.set_grad_enabled(not recipe.fresh_fakes):
+                fake = fakes(real[1])
+            penalise = run.step % recipe.penalty_every == 0
+            scores = d_step(recipe, discriminator, run.d_optimizer, real, fake, penalise, autocast)
+            if recipe.fresh_fakes:
+                g_batch = (recipe.g_batch or 0) // world
+                fake = fakes(labels[torch.randint(len(labels), (g_batch,), device=device)] if g_batch else real[1])
+            scores |= g_step(recipe, run.discriminator, run.g_optimizer, real, fake, autocast)
+            if run.average:
+                run.average.update_parameters(run.player)
+
+            run.log(scores, perf_counter() - started)
+            if not math.isfinite(run.open_row["d_loss"] + run.open_row["g_loss"]):
+                raise Diverged(_post_mortem(run, scores, out))
+            bar.update()
+            if run.step % steps_per_epoch == 0 or run.step == total:
+                run.open_row = _over_processes(accelerator, run.open_row)
+                if run.step % steps_per_epoch == 0:
+                    run.close_row()
+                bar.set_postfix({key: f"{run.history[-1][key]:.3f}" for key in ("d_loss", "g_loss")}, refresh=False)
+                if on_epoch and accelerator.is_main_process:
+                    on_epoch(run)
+            if perf_counter() - saved > SAVE_EVERY:
+                save()
+                saved = perf_counter()
+    save()
+    accelerator.wait_for_everyone()
+    if interrupted():
+        raise KeyboardInterrupt(f"stopped after step {run.step}" + (f"; saved in {out}" if out else ""))
+    return run.eval()
+
+
+def _penalty(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> Tensor:
+    """gamma / 2 of R1 and R2, in fp32 on their own forward passes; weighted for the steps that go without."""
+    penalty = torch.zeros((), device=real[0].device)
+    for gamma, (x, y) in ((recipe.r1, real), (recipe.r2, fake)):
+        if gamma:
+            x = x.detach().requires_grad_()
+            penalty = penalty + gamma / 2 * recipe.penalty_every * gradient_penalty(discriminator(x, y), x)
+    return penalty
+
+
+def _scores(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+    """D(x), D(G(z)) and D's accuracy on either, as batch means."""
+    return {
+        "d_real": real_logits.detach().sigmoid().mean(),
+        "d_fake": fake_logits.detach().sigmoid().mean(),
+        "real_accuracy": (real_logits > 0).float().mean(),
+        "fake_accuracy": (fake_logits < 0).float().mean(),
+    }
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order in which an epoch sees its images, int64 [count]."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(mix_seed(seed, epoch)))
+
+
+def _over_processes(accelerator: Accelerator, row: Row) -> Row:
+    """A row of sums, averaged over the processes, each of which saw its share of every batch."""
+    if accelerator.num_processes == 1 or not row:
+        return row
+    sums = torch.tensor(list(row.values()), dtype=torch.float64, device=accelerator.device)
+    return dict(zip(row, accelerator.reduce(sums, "mean").tolist(), strict=True))
+
+
+def _post_mortem(run: Run, scores: dict[str, Tensor], out: str | Path | None) -> str:
+    values = ", ".join(f"{name}={float(value):.4g}" for name, value in scores.items())
+    kept = f"; the last good checkpoint is in {out}" if out and checkpoint.resumable(out) else ""
+    return f"{run.recipe.name} diverged at step {run.step}: {values}{kept}. A lower learning rate is the first remedy"
