@@ -47,6 +47,8 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         if networks_only:
             modules.pop("generator")
     networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
+    if not all(value.isfinite().all() for value in networks.values()):
+        raise CheckpointError(f"{folder}: these weights are NaN or infinite; the checkpoint there is kept")
     if half:
         networks = {key: value.half() if value.is_floating_point() else value for key, value in networks.items()}
     contents = {"networks": networks}
@@ -64,7 +66,7 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         _write(folder / files[kind]["file"], raw)
     about = {
         "format": FORMAT,
-        "recipe": {"name": run.recipe.name, **run.recipe.scalars()},
+        "recipe": run.recipe.objects() | run.recipe.scalars(),
         "data": run.data,
         "step": run.step,
         "seconds": round(run.seconds, 2),
@@ -87,16 +89,17 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     shipped_folder = ASSETS / "checkpoints" / str(folder)
     folder = Path(folder) if Path(folder).exists() or not (shipped_folder / "run.json").exists() else shipped_folder
     about = _about(folder)
-    name = about["recipe"].pop("name")
-    base = recipe or RECIPES.get(name)
-    if base is None or base.name != name:
-        raise CheckpointError(
-            f"{folder} was trained with the recipe {name!r}, which gantools does not have: load(path, recipe=yours)"
-        )
+    stored = about["recipe"]
+    base = recipe or RECIPES.get(stored["name"])
+    if base is None:
+        raise CheckpointError(f"{folder}: gantools has no recipe {stored['name']!r}; give yours: load(path, recipe=…)")
+    for name, object_name in base.objects().items():
+        if stored.pop(name, None) != object_name:
+            raise CheckpointError(f"{folder} was trained with another {name} than the recipe {base.name!r} has")
     try:
-        run = Run.start(base.change(**about["recipe"]), about["data"])
-    except TypeError as error:
-        raise CheckpointError(f"{folder}/run.json does not fit the recipe {name!r} of this version: {error}") from error
+        run = Run.start(base.change(**stored), about["data"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}/run.json does not fit the recipe {base.name!r}: {error}") from error
     run.step, run.seconds = about["step"], about["seconds"]
     run.rows, run.open_row = about["rows"], about["open_row"]
     _fill_networks(run, _tensors(folder, about, "networks"), folder)
@@ -125,7 +128,7 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         raise CheckpointError(f"{out} already holds a run: resume it (resume=True, --resume) or name another folder")
     if not resumable(out):
         raise CheckpointError(f"{out} holds networks without their optimizers: it can be sampled from, not resumed")
-    run = load(out, recipe if recipe.name not in RECIPES else None)
+    run = load(out, recipe)
     before, now = {**run.recipe.scalars(), **run.data}, {**recipe.scalars(), **data}
     changed = [name for name in now if name not in ("steps", "epochs") and before.get(name) != now[name]]
     if changed:

@@ -81,7 +81,7 @@ def grid(images: Tensor, columns: int = 8, *, alt: str = "A grid of images") -> 
 
 def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[str] = ("real", "generated")) -> Picture:
     """Real images on the left, generated ones on the right."""
-    figure = Figure(figsize=(9, 0.4 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
+    figure = Figure(figsize=(9, 0.3 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
     for axes, images, title in zip(figure.subplots(1, 2), (real, fake), titles, strict=True):
         _show(axes, tile(images, columns), title)
     return _render(figure, f"{titles[0]} images on the left, {titles[1]} images on the right")
@@ -91,7 +91,7 @@ def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) 
     """The same z at several moments of a training, from left to right."""
     if len(snapshots) != len(titles) or not snapshots:
         raise ValueError(f"{len(snapshots)} snapshots and {len(titles)} titles: one title for each snapshot")
-    figure = Figure(figsize=(2.3 * len(snapshots), 2.7))
+    figure = Figure(figsize=(2.3 * len(snapshots), 2.55))
     for axes, images, title in zip(np.atleast_1d(figure.subplots(1, len(snapshots))), snapshots, titles, strict=True):
         _show(axes, tile(images, columns), title)
     return _render(figure, "Samples of the same z: " + ", ".join(titles))

@@ -71,6 +71,8 @@ class Recipe:
         for name in positive + tuple(n for n in ("steps", "g_batch") if getattr(self, n) is not None):
             if getattr(self, name) <= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
+        if self.seed < 0 or self.r1 < 0 or self.r2 < 0:
+            raise ValueError(f"recipe {self.name}: seed, r1 and r2 must not be negative")
         for name in ("beta1", "beta2", "ema"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must lie in [0, 1)")
@@ -94,15 +96,21 @@ class Recipe:
 
     def scalars(self) -> dict[str, Any]:
         """Every field that a file may hold: all but the networks and the loss."""
-        objects = ("name", "generator", "discriminator", "loss")
+        names = [field.name for field in dataclasses.fields(self)]
+        return {name: getattr(self, name) for name in names if name not in self.objects()}
+
+    def objects(self) -> dict[str, str]:
+        """What a file cannot hold, by name: the recipe, its networks and its loss."""
         return {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in objects
+            "name": self.name,
+            "generator": self.generator.__qualname__,
+            "discriminator": self.discriminator.__qualname__,
+            "loss": self.loss.name,
         }
 
     def digest(self) -> str:
         """SHA-256 of the scalars and of the names of networks and loss: two runs with one digest are one experiment."""
-        objects = [self.name, self.generator.__qualname__, self.discriminator.__qualname__, self.loss.name]
-        return hashlib.sha256(json.dumps([objects, self.scalars()], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.objects() | self.scalars(), sort_keys=True).encode()).hexdigest()
 
     def build(self) -> tuple[nn.Module, nn.Module]:
         """The two networks, initialised from `seed`: generator, discriminator."""
