@@ -78,6 +78,7 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
     for stale in folder.glob("*.safetensors"):
         if stale.name not in [entry["file"] for entry in files.values()]:
             stale.unlink()
+    run.folder = folder
     return folder
 
 
@@ -101,7 +102,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}/run.json does not fit the recipe {base.name!r}: {error}") from error
     run.step, run.seconds = about["step"], about["seconds"]
-    run.rows, run.open_row = about["rows"], about["open_row"]
+    run.rows, run.open_row, run.folder = about["rows"], about["open_row"], folder
     _fill_networks(run, _tensors(folder, about, "networks"), folder)
     if "optimizers" in about["files"]:
         tensors = _tensors(folder, about, "optimizers")

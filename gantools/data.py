@@ -146,7 +146,7 @@ def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Ten
         partial.replace(path)
     except OSError as error:
         raise DataError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder you can write (GANTOOLS_DATA for the cache)"
+            f"cannot write {path}: {error.strerror or error}; choose another folder (GANTOOLS_DATA for the cache)"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Run:
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
     open_row: Row = field(default_factory=dict)
+    folder: Path | None = None  # where it was saved or loaded from
 
     @classmethod
     def start(cls, recipe: Recipe, data: dict[str, Any]) -> "Run":

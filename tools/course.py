@@ -1,0 +1,154 @@
+"""The notebooks as a course: run them, store their outputs, keep those honest.
+
+    python tools/course.py run         every notebook top to bottom; the executed course as HTML in build/
+    python tools/course.py refresh     the same, and store the outputs and the hash of what made them
+    python tools/course.py address URL write the repository's address wherever it stands
+"""
+
+import argparse
+import hashlib
+import html
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+from gantools import ASSETS, REPOSITORY, recipes
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+CELL_TIMEOUT = 1200  # seconds
+WIDGET = "application/vnd.jupyter.widget-view+json"
+Notebook = Any  # nbformat's NotebookNode
+
+
+def notebooks() -> list[Path]:
+    """Every lesson in order, then the solutions."""
+    folder = ROOT / "notebooks"
+    return sorted(folder.glob("*.ipynb")) + sorted((folder / "solutions").glob("*.ipynb"))
+
+
+def fingerprint(notebook: Notebook) -> str:
+    """SHA-256 of all that decides a notebook's outputs: its code, the recipes and checkpoints it names."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    text = "\n".join(code)
+    parts = [*code, *(recipe.digest() for name, recipe in recipes.RECIPES.items() if f'"{name}' in text)]
+    for about in sorted((ASSETS / "checkpoints").glob("*/run.json")):
+        if f'"{about.parent.name}"' in text:
+            parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(about.parent.iterdir())]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def execute(path: Path) -> tuple[Notebook, float]:
+    """The notebook with the outputs of a run from top to bottom, in its own folder; and the seconds it took."""
+    notebook = nbformat.read(path, as_version=4)
+    started = time.perf_counter()
+    NotebookClient(
+        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    ).execute()
+    return notebook, time.perf_counter() - started
+
+
+def clean(notebook: Notebook) -> Notebook:
+    """Without what differs from run to run or shows as an error when reopened: widget views, timings, kernel."""
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            for output in cell.outputs:
+                if output.get("name") == "stderr":  # a progress bar redraws itself: keep its last state
+                    lines = output.text.replace("\r\n", "\n").split("\n")
+                    output.text = "\n".join(line.rsplit("\r", 1)[-1] for line in lines)
+    return notebook
+
+
+def as_html(notebook: Notebook, path: Path, lessons: list[Path]) -> Path:
+    """One page of the course, with links to the others."""
+    body, _ = HTMLExporter(embed_images=False).from_notebook_node(notebook, {"metadata": {"name": title(path)}})
+    links = " · ".join(
+        f"<b>{html.escape(title(other))}</b>"
+        if other == path
+        else f'<a href="{page(other).name}">{html.escape(title(other))}</a>'
+        for other in lessons
+    )
+    navigation = f'<nav aria-label="lessons" style="padding:8px 16px;font-family:sans-serif">{links}</nav>'
+    BUILD.mkdir(exist_ok=True)
+    page(path).write_text(re.sub(r"(<body[^>]*>)", lambda tag: tag.group(1) + navigation, body, count=1))
+    return page(path)
+
+
+def page(path: Path) -> Path:
+    """Where a notebook's page goes."""
+    return BUILD / (path.stem + ("_solutions" if path.parent.name == "solutions" else "") + ".html")
+
+
+def title(path: Path) -> str:
+    """01_mlp_gan → 01 mlp gan, with a word for the solutions."""
+    return path.stem.replace("_", " ") + (" (solutions)" if path.parent.name == "solutions" else "")
+
+
+def run(store: bool) -> int:
+    """Run everything; returns the number of notebooks that failed."""
+    if store:
+        os.environ["GANTOOLS_PROFILE"] = "quick"
+        os.environ["GANTOOLS_DATA"] = tempfile.mkdtemp()  # as a reader sees it: bundled data alone
+    lessons, failed, started = notebooks(), 0, time.perf_counter()
+    print(f"{len(lessons)} notebooks, profile {recipes.profile()}", flush=True)
+    for path in lessons:
+        try:
+            notebook, seconds = execute(path)
+        except CellExecutionError as error:
+            failed += 1
+            print(f"{title(path):36} FAILED\n{error}", flush=True)
+            continue
+        as_html(clean(notebook), path, lessons)
+        print(f"{title(path):36} {seconds:6.1f} s   {page(path).relative_to(ROOT)}", flush=True)
+        if store:
+            notebook.metadata["gantools"] = {"fingerprint": fingerprint(notebook)}
+            nbformat.write(notebook, path)
+    first = f'<meta http-equiv="refresh" content="0; url={page(lessons[0]).name}">\n'
+    (BUILD / "index.html").write_text(first)
+    print(f"all in {time.perf_counter() - started:.0f} s; open build/index.html")
+    return failed
+
+
+def address(url: str) -> None:
+    """Replace the repository's address in every file that holds it."""
+    if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", url):
+        raise SystemExit(f"{url!r}: expected https://HOST/OWNER/NAME")
+    old, new = (text.removeprefix("https://").split("/", 1)[1] for text in (REPOSITORY, url))
+    for path in address_files():
+        text = path.read_text()
+        path.write_text(text.replace(REPOSITORY, url).replace(f"/github/{old}/", f"/github/{new}/"))
+
+
+def address_files() -> list[Path]:
+    """Every file in which the repository's address stands."""
+    return [ROOT / "gantools/__init__.py", ROOT / "pyproject.toml", ROOT / "README.md", *notebooks()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the course.")
+    parser.add_argument("command", choices=("run", "refresh", "address"))
+    parser.add_argument("url", nargs="?", default="")
+    options = parser.parse_args()
+    if options.command == "address":
+        address(options.url)
+        return 0
+    return 1 if run(store=options.command == "refresh") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
