@@ -121,7 +121,7 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         "name": dataset.name,
         "count": len(dataset),
         "classes": list(dataset.classes),
-        "digest": dataset.digest(),
+        "digest": dataset.digest() if out else "",
     }
     if out is None or not (Path(out) / "run.json").exists():
         return Run.start(recipe, data)

@@ -126,9 +126,8 @@ class Recipe:
 
     def draw_z(self, count: int, device: torch.device | str = "cpu", source: torch.Generator | None = None) -> Tensor:
         """z [count, z_dim] from `noise`; from torch's own random state unless a generator is given."""
-        if self.noise == "uniform":
-            return torch.rand(count, self.z_dim, device=device, generator=source) * 2 - 1
-        return torch.randn(count, self.z_dim, device=device, generator=source)
+        z = torch.empty(count, self.z_dim, device=device)
+        return z.uniform_(-1, 1, generator=source) if self.noise == "uniform" else z.normal_(generator=source)
 
     def total_steps(self, images: int) -> int:
         """How many steps a run on `images` images takes."""

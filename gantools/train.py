@@ -22,7 +22,7 @@ from gantools.data import ImageSet
 from gantools.losses import gradient_penalty
 from gantools.recipes import Recipe
 from gantools.run import Row, Run
-from gantools.runtime import autocast_for, deferred_interrupt, mix_seed
+from gantools.runtime import autocast_for, deferred_interrupt, mix_seed, seed_step
 
 __all__ = ["Diverged", "Run", "d_step", "fit", "g_step", "load", "shipped"]
 
@@ -122,9 +122,9 @@ def fit(
             epoch, place = divmod(run.step, steps_per_epoch)
             index = _order(len(dataset), recipe.seed, epoch)[place * recipe.batch : (place + 1) * recipe.batch]
             index = index[rank::world].to(device)
-            real = images[index], labels[index]
+            real = images.index_select(0, index), labels[index]
             # All that a step draws follows from (seed, step, process): there is no random state to save.
-            torch.manual_seed(mix_seed(recipe.seed, run.step, rank + 1))
+            seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 fake = fakes(real[1])

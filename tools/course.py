@@ -1,8 +1,8 @@
 """The notebooks as a course: run them, store their outputs, keep those honest.
 
-    python tools/course.py run         every notebook top to bottom; the executed course as HTML in build/
-    python tools/course.py refresh     the same, and store the outputs and the hash of what made them
-    python tools/course.py address URL write the repository's address wherever it stands
+python tools/course.py run         every notebook top to bottom; the executed course as HTML in build/
+python tools/course.py refresh     the same, and store the outputs and the hash of what made them
+python tools/course.py address URL write the repository's address wherever it stands
 """
 
 import argparse

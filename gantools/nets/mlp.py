@@ -5,12 +5,14 @@ from math import prod
 
 from torch import Tensor, nn
 
+from gantools.nets.layers import Dropout
+
 
 def hidden_layers(sizes: tuple[int, ...], dropout: float) -> list[nn.Module]:
     """Linear, LeakyReLU 0.2 and dropout from each size to the next."""
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
+        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2), Dropout(dropout)]
     return layers
 
 
