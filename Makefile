@@ -29,8 +29,9 @@ lab: $(VENV)/installed
 weights: $(VENV)/installed
 	$(BIN)/python benchmarks/weights.py
 
-# Run the notebooks and store their outputs in the repository
+# Draw the figures of the README, run the notebooks, and store their outputs in the repository
 refresh: $(VENV)/installed
+	$(BIN)/python tools/figures.py
 	$(BIN)/python tools/course.py refresh
 
 benchmark: $(VENV)/installed

@@ -28,7 +28,7 @@ GIF_BYTES, GIF_FRAMES = 1_000_000, 60
 REAL, FAKE = "#1b6ca8", "#d1495b"  # blue and red that stay apart for colour-blind readers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picture:
     """An encoded picture and the text that stands for it where it cannot be seen."""
 
@@ -39,6 +39,9 @@ class Picture:
     @property
     def uri(self) -> str:
         return f"data:image/{self.kind};base64,{base64.b64encode(self.raw).decode()}"
+
+    def __repr__(self) -> str:
+        return f"<picture: {self.alt}>"
 
     def _repr_html_(self) -> str:
         return f'<img src="{self.uri}" alt="{html.escape(self.alt)}" style="max-width:100%">'

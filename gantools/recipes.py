@@ -183,7 +183,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
 PROFILES = ("smoke", "quick", "full")
-QUICK_STEPS = {"mlp-gan": 3_000}
+QUICK_STEPS = {"mlp-gan": 2_500}
 SMOKE_STEPS = 20
 
 

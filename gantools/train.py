@@ -4,6 +4,7 @@
 """
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -114,7 +115,8 @@ def fit(
         if out is not None and accelerator.is_main_process:
             checkpoint.save(run, out)
 
-    bar = tqdm(None, recipe.name, total, initial=run.step, mininterval=0.5, disable=not accelerator.is_main_process)
+    quiet = not accelerator.is_main_process
+    bar = tqdm(None, recipe.name, total, file=sys.stdout, initial=run.step, mininterval=0.5, disable=quiet)
     saved = perf_counter()
     with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, bar:
         while run.step < total and not interrupted():

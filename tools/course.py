@@ -66,12 +66,22 @@ def clean(notebook: Notebook) -> Notebook:
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
-            for output in cell.outputs:
-                if output.get("name") == "stderr":  # a progress bar redraws itself: keep its last state
-                    lines = output.text.replace("\r\n", "\n").split("\n")
-                    output.text = "\n".join(line.rsplit("\r", 1)[-1] for line in lines)
+            cell.outputs = _last_states([output for output in cell.outputs if WIDGET not in output.get("data", {})])
     return notebook
+
+
+def _last_states(outputs: list[Notebook]) -> list[Notebook]:
+    """Outputs with every progress bar, which redraws itself in place, as it stood at its end."""
+    kept: list[Notebook] = []
+    for output in outputs:
+        if kept and output.output_type == "stream" and output.get("name") == kept[-1].get("name"):
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    for output in kept:
+        if output.output_type == "stream":
+            output.text = "\n".join(line.rsplit("\r", 1)[-1] for line in output.text.split("\n"))
+    return kept
 
 
 def as_html(notebook: Notebook, path: Path, lessons: list[Path]) -> Path:
