@@ -62,7 +62,8 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
     files = {}
     for kind, tensors in contents.items():
         raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
-        files[kind] = {"file": f"{kind}-{run.step}.safetensors", "sha256": hashlib.sha256(raw).hexdigest()}
+        form = "-shipped" if networks_only or half else ""  # another name: it must not overwrite what can be resumed
+        files[kind] = {"file": f"{kind}-{run.step}{form}.safetensors", "sha256": hashlib.sha256(raw).hexdigest()}
         _write(folder / files[kind]["file"], raw)
     about = {
         "format": FORMAT,
@@ -131,6 +132,7 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         raise CheckpointError(f"{out} holds networks without their optimizers: it can be sampled from, not resumed")
     run = load(out, recipe)
     before, now = {**run.recipe.scalars(), **run.data}, {**recipe.scalars(), **data}
+    before["digest"] = before["digest"] or data["digest"]  # none where it was trained without a folder
     changed = [name for name in now if name not in ("steps", "epochs") and before.get(name) != now[name]]
     if changed:
         differences = ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
@@ -169,6 +171,10 @@ def _about(folder: Path) -> dict[str, Any]:
         needed = {"format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"}
         if not needed <= about.keys():
             raise ValueError(f"without {', '.join(sorted(needed - about.keys()))}")
+        if not {"name"} <= about["recipe"].keys() or not {"networks"} <= about["files"].keys():
+            raise ValueError("without the recipe's name or the networks' file")
+        if not all({"file", "sha256"} <= entry.keys() for entry in about["files"].values()):
+            raise ValueError("without the name or the SHA-256 of a file")
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if about["format"] != FORMAT:

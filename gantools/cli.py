@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import yaml
@@ -27,8 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A wrong option is an error like any other: one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; `{self.prog} --help` lists what there is")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gantools", description="Train, sample and inspect GANs.")
+    parser = _Parser(prog="python -m gantools", description="Train, sample and inspect GANs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -65,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     from_file = options.recipe.endswith((".yaml", ".yml"))
     recipe = recipes.read(options.recipe) if from_file else recipes.get(options.recipe)
-    recipe = recipe.change(**dict(_assignment(text) for text in options.set))
+    recipe = recipes.with_text(recipe, dict(_assignment(text) for text in options.set))
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)
     out = options.out or Path("runs") / recipe.name
     run = train.fit(recipe, dataset, out, resume=options.resume)
@@ -77,7 +84,10 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text!r}: expected FIELD=VALUE")
-    return name, yaml.safe_load(value)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {text!r}: {value!r} is no value") from error
 
 
 def _sample(options: argparse.Namespace) -> None:

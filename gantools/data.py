@@ -10,7 +10,9 @@ import string
 import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "emnist-byclass": DIGITS + tuple(string.ascii_uppercase + string.ascii_lowercase),
 }
 SPLITS = ("train", "test")
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
 MIN_SIDE, MAX_SIDE = 28, 64  # pixels
 
 
@@ -149,7 +152,8 @@ def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Ten
             f"cannot write {path}: {error.strerror or error}; choose another folder (GANTOOLS_DATA for the cache)"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or not even its folder
+            partial.unlink()
     return path
 
 
@@ -170,10 +174,11 @@ def download(name: str) -> Path:
     except DataError:
         raise
     except OSError as error:
-        if error.filename and Path(str(error.filename)).is_relative_to(folder):
+        place = Path(str(error.filename or ""))
+        if error.filename and (place.is_relative_to(folder) or folder.is_relative_to(place)):
             raise DataError(f"cannot write {folder}: {error.strerror}; set GANTOOLS_DATA to another folder") from error
         raise DataError(_by_hand(name, folder, error)) from error
-    except RuntimeError as error:  # torchvision: every mirror failed, or a checksum differs
+    except (RuntimeError, HTTPException) as error:  # torchvision: every mirror failed, or a checksum differs
         raise DataError(_by_hand(name, folder, error)) from error
     return folder
 
@@ -219,10 +224,10 @@ def _read(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.n
             missing = [key for key in ("images", "labels") if key not in archive]
             if missing:
                 raise DataError(f"{path}: expected the arrays `images` and `labels`, found {sorted(archive)}")
-            images, labels = archive["images"], archive["labels"]
+            images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
     except DataError:
         raise
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, *BROKEN_ZIP) as error:
         # Half a download, a text file, an array of Python objects: for the reader, all the same.
         raise DataError(f"{path}: not a readable .npz archive ({error}); delete it and fetch it again") from error
     _check(path, images, labels, classes)

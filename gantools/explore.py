@@ -113,16 +113,17 @@ def _walk_preview(run: Run, ends: Tensor) -> str:
     """The walk from A to B as a contact sheet, with a slider that needs no kernel."""
     shares = [index / (FRAMES - 1) for index in range(FRAMES)]
     z = torch.cat([between(ends[:1], ends[1:], share, run.recipe.noise) for share in shares])
-    images = run.sample(z=z)
-    sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a straight walk between two points of z")
-    frames = [plots.encode(plots.tile(image[None], 1, 1), "").uri for image in images]
+    images = run.sample(z=z, labels=[0] * FRAMES if run.recipe.classes else None)
+    sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a walk between two points of z")
+    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "").uri for image in images]
     side = run.recipe.image_shape[2] * ZOOM
     turn = "var f=this.closest('figure');f.querySelector('.frame').src=JSON.parse(this.dataset.frames)[this.value]"
     return (
         '<figure class="gantools-walk" style="margin:0">'
-        f"<figcaption>A walk through the latent space, from A (left) to B (right)</figcaption>{sheet._repr_html_()}"
+        "<figcaption><b>Preview</b>: a walk through the latent space, from A (left) to B (right). "
+        f"If the slider is grey, trust the notebook or run the cell.</figcaption>{sheet._repr_html_()}"
         f'<br><img class="frame" src="{frames[0]}" alt="The image at the slider\'s place on the walk" '
-        f'style="width:{side}px;image-rendering:pixelated"><br>'
+        f'style="width:{side}px"><br>'
         f'<label>A <input type="range" min="0" max="{FRAMES - 1}" value="0" aria-label="place on the walk from A to B" '
         f'style="width:{side - 40}px" data-frames="{html.escape(json.dumps(frames))}" oninput="{turn}"> B</label>'
         "</figure>"

@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Recipe:
     def __post_init__(self) -> None:
         positive = ("z_dim", "batch", "epochs", "d_lr", "g_lr", "penalty_every", "adam_eps")
         for name in positive + tuple(n for n in ("steps", "g_batch") if getattr(self, n) is not None):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # "not": NaN is refused too
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
         if self.seed < 0 or self.r1 < 0 or self.r2 < 0:
             raise ValueError(f"recipe {self.name}: seed, r1 and r2 must not be negative")
@@ -84,7 +84,7 @@ class Recipe:
         if self.g_batch not in (None, self.batch) and self.loss.g_sees_real:
             raise ValueError(f"recipe {self.name}: the {self.loss.name} loss pairs images, so g_batch must be batch")
 
-    def change(self, **changes: Any) -> "Recipe":
+    def change(self, /, **changes: Any) -> "Recipe":
         """A copy with these fields. An unknown field or a value of the wrong type is a `RecipeError`."""
         fields = {field.name: field for field in dataclasses.fields(self)}
         for name, value in changes.items():
@@ -92,6 +92,8 @@ class Recipe:
                 _unknown(f"recipe {self.name} has no field", name, fields)
             if name in self.scalars():
                 changes[name] = _typed(name, value, fields[name].type)
+            elif name != "name" and not (isinstance(value, losses.Loss) if name == "loss" else callable(value)):
+                raise RecipeError(f"recipe {self.name}: {name} is a Python object, not {value!r}")
         return dataclasses.replace(self, **changes)
 
     def scalars(self) -> dict[str, Any]:
@@ -155,7 +157,7 @@ time); the last, smaller batch of an epoch is dropped. fp32, because networks th
 RECIPES = {recipe.name: recipe for recipe in (MLP_GAN,)}
 
 
-def get(name: str, **changes: Any) -> Recipe:
+def get(name: str, /, **changes: Any) -> Recipe:
     """A named recipe with these fields changed; `RecipeError` names the nearest where there is none."""
     if name not in RECIPES:
         _unknown("there is no recipe", name, RECIPES)
@@ -172,7 +174,14 @@ def read(path: str | Path) -> Recipe:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or "recipe" not in content:
         raise ValueError(f"{path}: expected a line `recipe: NAME`; `python -m gantools recipe NAME` prints such a file")
-    return get(str(content.pop("recipe")), **{str(name): value for name, value in content.items()})
+    return with_text(get(str(content.pop("recipe"))), {str(name): value for name, value in content.items()})
+
+
+def with_text(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """The recipe with fields from a file or the shell, which can hold all but its name, networks and loss."""
+    for name in recipe.objects().keys() & fields:
+        raise RecipeError(f"recipe {recipe.name}: {name} can be changed in Python only")
+    return recipe.change(**fields)
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -183,7 +192,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
 PROFILES = ("smoke", "quick", "full")
-QUICK_STEPS = {"mlp-gan": 2_500}
+QUICK_STEPS = {"mlp-gan": 2_496}  # 16 epochs of 10,000 images
 SMOKE_STEPS = 20
 
 

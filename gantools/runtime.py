@@ -5,13 +5,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 
 def mix_seed(*numbers: int) -> int:
-    """One seed made of several small numbers, such that neighbours give unrelated streams; 63 bits."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """One seed of 63 bits from several numbers; neighbours give unrelated ones (splitmix64, Steele et al. 2014)."""
+    state = 0
+    for number in numbers:
+        state = ((state ^ number) + 0x9E3779B97F4A7C15) % 2**64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
+        state ^= state >> 31
+    return state >> 1
 
 
 def seed_step(seed: int, device: torch.device) -> None:

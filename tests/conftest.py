@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import gantools
 from gantools import data, nets, recipes
 from gantools.data import ImageSet
 from gantools.recipes import Recipe
@@ -22,7 +24,9 @@ def clean_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     torch.set_num_threads(1)
 
 
-def random_set(count: int = 40, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, seed: int = 0) -> ImageSet:
+def random_set(
+    count: int = 40, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, seed: int = 0
+) -> ImageSet:
     pixels = torch.randint(256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
     names = tuple(str(label) for label in range(classes))
     return ImageSet(data.from_uint8(pixels), torch.arange(count) % classes, names, "tiny")
@@ -54,6 +58,13 @@ def start() -> Callable[[Recipe], Run]:
         return Run.start(recipe, {"name": "tiny", "count": 40, "classes": names, "digest": ""})
 
     return start_run
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """For a Python of its own that is to find the package: on a CPU, one thread."""
+    paths = [str(Path(gantools.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
 
 
 class Shades(nn.Module):

@@ -1,0 +1,324 @@
+import json
+import math
+
+import pytest
+import torch
+
+from gantools import checkpoint, recipes, train
+from gantools.checkpoint import CheckpointError
+
+
+@pytest.fixture
+def trained(recipe, tiny, tmp_path):
+    """A run of seven steps, in the middle of its second epoch, saved in the folder `run`."""
+    return train.fit(recipe.change(steps=7, ema=0.9), tiny, tmp_path / "run")
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return tmp_path / "run"
+
+
+def assert_same_tensors(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def edit(folder, **changes):
+    """Rewrite fields of run.json; None removes one."""
+    about = json.loads((folder / "run.json").read_text()) | changes
+    (folder / "run.json").write_text(json.dumps({name: value for name, value in about.items() if value is not None}))
+
+
+def stored(folder, field):
+    return json.loads((folder / "run.json").read_text())[field]
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# There and back
+
+
+def test_a_loaded_run_is_the_saved_one_bit_for_bit(trained, folder):
+    loaded = train.load(folder)
+    assert_same_tensors(loaded.player.state_dict(), trained.player.state_dict())
+    assert_same_tensors(loaded.discriminator.state_dict(), trained.discriminator.state_dict())
+    assert_same_tensors(loaded.generator.state_dict(), trained.generator.state_dict())
+    for role in ("d_optimizer", "g_optimizer"):
+        states = getattr(loaded, role).state_dict()["state"], getattr(trained, role).state_dict()["state"]
+        assert states[0].keys() == states[1].keys()
+        assert len(states[0]) == 8
+        for index in states[0]:
+            assert_same_tensors(states[0][index], states[1][index])
+    assert loaded.recipe == trained.recipe
+    assert loaded.data == trained.data
+    assert loaded.step == 7
+    assert loaded.rows == trained.rows
+    assert loaded.open_row == trained.open_row
+    assert loaded.seconds == pytest.approx(trained.seconds, abs=0.01)
+
+
+def test_player_and_average_are_kept_apart(trained, folder):
+    loaded = train.load(folder)
+    name = "layers.0.weight"
+    assert not torch.equal(loaded.player.state_dict()[name], loaded.generator.state_dict()[name])
+
+
+def test_the_folder_holds_three_files_and_no_pickle(folder):
+    assert sorted(files(folder)) == ["networks-7.safetensors", "optimizers-7.safetensors", "run.json"]
+
+
+def test_a_later_checkpoint_replaces_the_files_of_the_earlier(recipe, tiny, folder):
+    train.fit(recipe.change(steps=9, ema=0.9), tiny, folder, resume=True)
+    assert sorted(files(folder)) == ["networks-9.safetensors", "optimizers-9.safetensors", "run.json"]
+    assert train.load(folder).step == 9
+
+
+def test_a_shipped_run_is_small_and_samples_like_the_whole(trained, tmp_path):
+    folder = checkpoint.save(trained, tmp_path / "shipped", networks_only=True, half=True)
+    assert len(files(folder)) == 2
+    assert sum(map(len, files(folder).values())) < 2 * (114_800 + 110_849) + 10_000
+    loaded = train.load(folder)
+    assert (loaded.sample(20) - trained.sample(20)).abs().max() < 0.01
+    assert loaded.history == trained.history
+    assert next(loaded.player.parameters()).dtype == torch.float32
+
+
+def test_half_precision_halves_the_file_and_rounds_the_weights(trained, tmp_path):
+    whole = checkpoint.save(trained, tmp_path / "whole", networks_only=True)
+    half = checkpoint.save(trained, tmp_path / "half", networks_only=True, half=True)
+    sizes = [next(folder.glob("*.safetensors")).stat().st_size for folder in (whole, half)]
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.01)
+    for name, value in train.load(half).discriminator.state_dict().items():
+        assert torch.equal(value, trained.discriminator.state_dict()[name].half().float())
+
+
+def test_resumable_means_with_optimizers(trained, folder, tmp_path):
+    assert checkpoint.resumable(folder)
+    assert not checkpoint.resumable(checkpoint.save(trained, tmp_path / "shipped", networks_only=True))
+    assert not checkpoint.resumable(tmp_path / "nowhere")
+
+
+def test_a_recipe_of_ones_own_loads_when_given(conditional, tiny, tmp_path):
+    run = train.fit(conditional, tiny, tmp_path / "own")
+    with pytest.raises(CheckpointError, match=r"no recipe 'shades'; give yours: load\(path, recipe=…\)"):
+        train.load(tmp_path / "own")
+    loaded = train.load(tmp_path / "own", recipe=conditional)
+    assert torch.equal(loaded.sample(10), run.sample(10))
+
+
+def test_the_run_keeps_the_scalars_it_was_saved_with(folder):
+    loaded = train.load(folder, recipe=recipes.get("mlp-gan", d_lr=0.5))
+    assert loaded.recipe.d_lr == 2e-3
+    assert loaded.d_optimizer.param_groups[0]["lr"] == 2e-3
+
+
+def test_shipped_runs_are_listed_and_load_by_name(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "ASSETS", tmp_path / "assets")
+    assert train.shipped() == []
+    for name in ("b-mnist", "a-mnist"):
+        checkpoint.save(trained, tmp_path / "assets" / "checkpoints" / name, networks_only=True)
+    (tmp_path / "assets" / "checkpoints" / "empty").mkdir()
+    assert train.shipped() == ["a-mnist", "b-mnist"]
+    assert torch.equal(train.load("a-mnist").sample(3), trained.sample(3))
+    with pytest.raises(CheckpointError, match=r"no run in c-mnist .*shipped runs: a-mnist, b-mnist"):
+        train.load("c-mnist")
+
+
+@pytest.mark.parametrize("name", train.shipped())
+def test_what_is_shipped_loads_and_samples(name):
+    run = train.load(name)
+    assert run.sample(16).std() > 0.3
+
+
+def test_the_shipped_mlp_gan_is_the_published_recipe():
+    run = train.load("mlp-gan-mnist")
+    assert run.recipe == recipes.get("mlp-gan")
+    assert run.step == run.recipe.total_steps(60_000)
+
+
+def test_a_run_knows_its_folder(trained, folder, recipe, tiny):
+    assert trained.folder == folder
+    assert train.load(folder).folder == folder
+    assert train.fit(recipe, tiny).folder is None
+
+
+# Damage: one clear error that names the file
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("kind", ["networks", "optimizers"])
+@pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_damaged_or_missing_weight_file_is_refused(folder, kind, damage):
+    path = folder / f"{kind}-7.safetensors"
+    damage(path)
+    with pytest.raises(CheckpointError, match="missing or damaged") as refusal:
+        train.load(folder)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"{}"])
+def test_a_run_json_that_is_none_is_refused(folder, content):
+    (folder / "run.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"run\.json is damaged") as refusal:
+        train.load(folder)
+    assert str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize("field", ["format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"])
+def test_a_run_json_without_one_of_its_fields_is_refused(folder, field):
+    edit(folder, **{field: None})
+    with pytest.raises(CheckpointError, match=rf"run\.json is damaged: without {field}$"):
+        train.load(folder)
+
+
+@pytest.mark.parametrize("changes", [{"recipe": {}}, {"recipe": 3}, {"files": {}}, {"files": {"networks": {}}}])
+def test_a_run_json_with_an_empty_field_is_refused(folder, changes):
+    edit(folder, **changes)
+    with pytest.raises(CheckpointError) as refusal:
+        train.load(folder)
+    assert str(folder) in str(refusal.value)
+
+
+def test_another_format_is_refused(folder):
+    edit(folder, format=2)
+    with pytest.raises(CheckpointError, match=r"run\.json has the format 2; this version reads 1"):
+        train.load(folder)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no run in .* \(it has no run\.json\)"):
+        train.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["generator", "discriminator", "loss"])
+def test_other_networks_or_another_loss_are_refused(folder, name):
+    edit(folder, recipe=stored(folder, "recipe") | {name: "Another"})
+    with pytest.raises(CheckpointError, match=f"trained with another {name} than the recipe 'mlp-gan' has"):
+        train.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("batches", 3, "no field 'batches': did you mean 'batch'"),
+        ("d_lr", "fast", "expected float"),
+        ("batch", 0, "must be above 0"),
+    ],
+)
+def test_a_stored_recipe_that_does_not_fit_is_refused(folder, field, value, complaint):
+    edit(folder, recipe=stored(folder, "recipe") | {field: value})
+    with pytest.raises(CheckpointError, match=complaint) as refusal:
+        train.load(folder)
+    assert str(folder) in str(refusal.value)
+
+
+def test_weights_that_do_not_fit_the_recipe_are_refused(folder):
+    edit(folder, recipe=stored(folder, "recipe") | {"z_dim": 50})
+    with pytest.raises(CheckpointError, match="the generator's weights do not fit its recipe") as refusal:
+        train.load(folder)
+    assert str(folder) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("deadly", [1, 2, 3])
+def test_a_write_that_dies_half_way_leaves_the_previous_checkpoint(trained, folder, tiny, monkeypatch, deadly):
+    later = train.fit(trained.recipe.change(steps=9), tiny)
+    write, calls = checkpoint._write, []
+
+    def dying(path, raw):
+        calls.append(path)
+        if len(calls) == deadly:
+            path.with_name(f".{path.name}.partial").write_bytes(raw[: len(raw) // 2])
+            raise OSError(28, "No space left on device")
+        write(path, raw)
+
+    monkeypatch.setattr(checkpoint, "_write", dying)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(later, folder)
+    survivor = train.load(folder)
+    assert survivor.step == 7
+    assert_same_tensors(survivor.player.state_dict(), trained.player.state_dict())
+    monkeypatch.setattr(checkpoint, "_write", write)
+    assert train.load(checkpoint.save(later, folder)).step == 9
+
+
+def test_another_form_of_the_same_step_does_not_harm_the_one_before(trained, folder, monkeypatch):
+    write = checkpoint._write
+
+    def dying(path, raw):
+        if path.name == "run.json":
+            raise OSError(28, "No space left on device")
+        write(path, raw)
+
+    monkeypatch.setattr(checkpoint, "_write", dying)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(trained, folder, half=True)
+    assert_same_tensors(train.load(folder).player.state_dict(), trained.player.state_dict())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_not_saved(trained, folder, value):
+    before = files(folder)
+    with torch.no_grad():
+        next(trained.discriminator.parameters())[0, 0] = value
+    with pytest.raises(CheckpointError, match="NaN or infinite; the checkpoint there is kept"):
+        checkpoint.save(trained, folder)
+    assert files(folder) == before
+
+
+# Going on with a run
+
+
+def test_an_existing_run_is_not_overwritten_unasked(trained, folder, tiny):
+    before = files(folder)
+    with pytest.raises(CheckpointError, match=r"already holds a run: resume it \(resume=True, --resume\)"):
+        train.fit(trained.recipe, tiny, folder)
+    assert files(folder) == before
+
+
+def test_resuming_where_there_is_nothing_starts(recipe, tiny, tmp_path):
+    assert train.fit(recipe, tiny, tmp_path / "new", resume=True).step == 10
+
+
+def test_a_run_saved_only_after_its_training_can_be_resumed(recipe, tiny, tmp_path):
+    folder = checkpoint.save(train.fit(recipe.change(steps=7), tiny), tmp_path / "late")
+    resumed = train.fit(recipe, tiny, folder, resume=True)
+    assert_same_tensors(resumed.player.state_dict(), train.fit(recipe, tiny).player.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "difference"),
+    [("batch", 4, "batch was 8, is 4"), ("d_lr", 1e-3, "d_lr was 0.002, is 0.001"), ("seed", 1, "seed was 0, is 1")],
+)
+def test_resuming_with_another_recipe_is_refused(trained, folder, tiny, field, value, difference):
+    with pytest.raises(CheckpointError, match=difference):
+        train.fit(trained.recipe.change(**{field: value}), tiny, folder, resume=True)
+
+
+def test_resuming_with_other_data_is_refused(trained, folder, make_set):
+    with pytest.raises(CheckpointError, match=r"was trained otherwise .*digest was"):
+        train.fit(trained.recipe, make_set(seed=1), folder, resume=True)
+    with pytest.raises(CheckpointError, match="count was 40, is 48"):
+        train.fit(trained.recipe, make_set(48), folder, resume=True)
+
+
+def test_a_run_without_optimizers_cannot_be_resumed(trained, tiny, tmp_path):
+    folder = checkpoint.save(trained, tmp_path / "shipped", networks_only=True)
+    with pytest.raises(CheckpointError, match="sampled from, not resumed"):
+        train.fit(trained.recipe, tiny, folder, resume=True)

@@ -1,0 +1,235 @@
+import signal
+import subprocess
+import sys
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+import gantools
+from gantools import checkpoint, cli, data, losses, plots, recipes, train
+
+QUICK = ["--limit", "80", "--set", "batch=8", "--set", "steps=3"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def trained(tmp_path, capsys):
+    """The folder of a run of three steps."""
+    assert cli.main(["train", "mlp-gan", *QUICK]) == 0
+    capsys.readouterr()
+    return tmp_path / "runs" / "mlp-gan"
+
+
+def refusal(capsys, *arguments):
+    """The one line of an error."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("gantools: ")
+    return line
+
+
+# train
+
+
+def test_train_changes_fields_saves_the_run_and_reports(capsys):
+    assert cli.main(["train", "mlp-gan", *QUICK, "--set", "d_lr=1e-4", "--set", "ema=0.5"]) == 0
+    run = train.load("runs/mlp-gan")
+    assert run.step == 3
+    assert run.data["count"] == 80
+    assert run.recipe == recipes.get("mlp-gan", batch=8, steps=3, d_lr=1e-4, ema=0.5)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "mlp-gan: 3 steps in" in last
+    assert f"d_loss {run.history[-1]['d_loss']:.3f}, g_loss {run.history[-1]['g_loss']:.3f}" in last
+
+
+def test_train_takes_a_set_by_path_and_a_folder(tiny, tmp_path):
+    own = data.save(tmp_path / "own.npz", data.to_uint8(tiny.images), tiny.labels)
+    arguments = ["train", "mlp-gan", "--data", str(own), "--set", "batch=8", "--set", "steps=2", "--out", "elsewhere"]
+    assert cli.main(arguments) == 0
+    run = train.load("elsewhere")
+    assert (run.data["name"], run.data["digest"]) == ("own", tiny.digest())
+
+
+def test_train_takes_a_set_by_name():
+    assert cli.main(["train", "mlp-gan", "--data", "cifar10", *QUICK]) == 0
+    assert train.load("runs/mlp-gan").recipe.image_shape == (3, 32, 32)
+
+
+def test_train_resumes_and_ends_where_one_run_would(trained):
+    assert cli.main(["train", "mlp-gan", *QUICK, "--set", "steps=5", "--resume"]) == 0
+    assert cli.main(["train", "mlp-gan", *QUICK, "--set", "steps=5", "--out", "at-once"]) == 0
+    resumed, at_once = train.load(trained), train.load("at-once")
+    assert resumed.step == 5
+    assert torch.equal(resumed.sample(5), at_once.sample(5))
+
+
+def test_a_printed_recipe_trains_when_fed_back(capsys, tmp_path):
+    assert cli.main(["recipe", "mlp-gan"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == recipes.to_yaml(recipes.get("mlp-gan"))
+    (tmp_path / "mine.yaml").write_text(printed.replace("steps: null", "steps: 3"))
+    assert cli.main(["train", "mine.yaml", "--limit", "80", "--set", "batch=16"]) == 0
+    assert train.load("runs/mlp-gan").recipe == recipes.get("mlp-gan", steps=3, batch=16)
+
+
+def test_ctrl_c_saves_the_run_and_exits_with_130(monkeypatch, capsys):
+    def pressed(*given):
+        signal.raise_signal(signal.SIGINT)
+        return losses.bce_d(*given)
+
+    stopping = losses.Loss("non-saturating", pressed, losses.non_saturating_g)
+    with monkeypatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "mlp-gan", recipes.get("mlp-gan", loss=stopping))
+        assert cli.main(["train", "mlp-gan", *QUICK]) == 130
+    assert capsys.readouterr().err == "gantools: stopped after step 1; saved in runs/mlp-gan\n"
+    assert train.load("runs/mlp-gan").step == 1
+    assert cli.main(["train", "mlp-gan", *QUICK, "--resume"]) == 0
+
+
+def test_a_run_that_diverges_ends_in_one_line(capsys):
+    line = refusal(capsys, "train", "mlp-gan", *QUICK, "--set", "d_lr=1e38", "--set", "g_lr=1e38")
+    assert line.startswith("gantools: mlp-gan diverged at step ")
+
+
+# sample
+
+
+def test_sample_draws_a_grid_of_the_runs_images(trained, capsys):
+    assert cli.main(["sample", str(trained), "--count", "5", "--seed", "3", "--out", "five.png"]) == 0
+    assert capsys.readouterr().out == "five.png\n"
+    expected = plots.tile(train.load(trained).sample(5, seed=3))
+    assert np.array_equal(imageio.imread("five.png"), expected)
+
+
+def test_sample_draws_one_class_of_a_conditional_run(conditional, tiny, monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "shades", conditional)
+    run = train.fit(conditional, tiny, "runs/shades")
+    assert cli.main(["sample", "runs/shades", "--label", "7", "--count", "3", "--out", "sevens.png"]) == 0
+    assert np.array_equal(imageio.imread("sevens.png"), plots.tile(run.sample(labels=[7, 7, 7])))
+
+
+def test_sample_takes_a_shipped_run_by_name(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "ASSETS", tmp_path / "assets")
+    checkpoint.save(train.load(trained), tmp_path / "assets" / "checkpoints" / "digits", networks_only=True, half=True)
+    assert cli.main(["sample", "digits"]) == 0
+    assert capsys.readouterr().out == "samples.png\n"
+    assert imageio.imread("samples.png").shape == (8 * 60 - 4, 8 * 60 - 4)
+
+
+# data and info
+
+
+def test_data_downloads_into_the_cache_and_prints_the_folder(monkeypatch, capsys):
+    def fetch(name, split, folder):
+        return np.zeros((3, 1, 28, 28), np.uint8), np.arange(3)
+
+    monkeypatch.setattr(data, "_fetch", fetch)
+    assert cli.main(["data", "mnist", "fashion-mnist"]) == 0
+    folders = [data.cache_dir() / name for name in ("mnist", "fashion-mnist")]
+    assert capsys.readouterr().out.splitlines() == [str(folder) for folder in folders]
+    assert len(data.load("fashion-mnist", "test")) == 3
+
+
+def test_data_that_cannot_be_fetched_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["file:///no/such/mirror/"])
+    line = refusal(capsys, "data", "mnist")
+    assert "downloading mnist with torchvision failed" in line
+    assert str(data.cache_dir() / "mnist") in line
+
+
+def test_info_tells_what_is_here(capsys):
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    for part in (gantools.__version__, torch.__version__, "profile quick", str(data.cache_dir()), "mlp-gan"):
+        assert part in out
+    assert ["mnist", "bundled", "part"] in [line.split() for line in out.splitlines()]
+    assert "precision auto = bf16" in out or "precision auto = fp32" in out
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["train"], "required: recipe"),
+        (["train", "mlp-gan", "--steps", "3"], "unrecognized arguments: --steps 3"),
+        (["trian", "mlp-gan"], "invalid choice: 'trian'"),
+        (["train", "mlp-gan", "--limit", "few"], "invalid int value: 'few'"),
+        (["train", "mlpgan"], "there is no recipe 'mlpgan': did you mean 'mlp-gan'?"),
+        (["recipe", "nothing like it"], "there is no recipe 'nothing like it': known are mlp-gan"),
+        (["train", "mlp-gan", "--set", "stepz=3"], "has no field 'stepz': did you mean 'steps'?"),
+        (["train", "mlp-gan", "--set", "self=3"], "has no field 'self'"),
+        (["train", "mlp-gan", "--set", "steps"], "expected FIELD=VALUE"),
+        (["train", "mlp-gan", "--set", "steps=[3"], "steps"),
+        (["train", "mlp-gan", "--set", "steps=many"], "steps='many' is of type str; expected int or None"),
+        (["train", "mlp-gan", "--set", "batch=0"], "batch=0 must be above 0"),
+        (["train", "mlp-gan", "--set", "loss=least-squares"], "loss"),
+        (["train", "mlp-gan", "--set", "generator=MLPGenerator"], "generator"),
+        (["train", "mlp-gan", "--set", "name=mine", "--set", "steps=1"], "name"),
+        (["train", "mlp-gan", "--limit", "10"], "a batch of 64 needs more than 10 images"),
+        (["train", "mlp-gan", "--limit", "0"], "limit=0"),
+        (["train", "mlp-gan", "--limit", "10001"], "limit=10001, but the file has 10,000 images"),
+        (["train", "mlp-gan", "--data", "mnst"], "no data set 'mnst'"),
+        (["train", "mlp-gan", "--data", "emnist-letters"], "python -m gantools data emnist-letters"),
+        (["train", "mlp-gan", "--data", "missing.npz"], "missing.npz does not exist"),
+        (["train", "mlp-gan", "--data", "text.npz"], "text.npz: not a readable .npz archive"),
+        (["train", "missing.yaml"], "cannot read missing.yaml: No such file"),
+        (["train", "broken.yaml"], "broken.yaml is not YAML"),
+        (["train", "named.yaml"], "name"),
+        (["sample", "nowhere"], "no run in nowhere"),
+        (["sample", "damaged"], "run.json is damaged"),
+        (["data", "mnst"], "cannot download 'mnst': known sets are mnist"),
+    ],
+)
+def test_an_error_is_one_line_and_code_2(tmp_path, capsys, arguments, complaint):
+    (tmp_path / "text.npz").write_text("text")
+    (tmp_path / "broken.yaml").write_text("recipe: [\nsteps: 3")
+    (tmp_path / "named.yaml").write_text("recipe: mlp-gan\nname: mine\nsteps: 3\nbatch: 8\n")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    assert complaint in refusal(capsys, *arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--count", "0"], "--count 0 must be at least 1"),
+        (["--label", "3"], "mlp-gan does not know labels"),
+        (["--out", "samples.jpg"], "samples.jpg: this picture is a .png"),
+    ],
+)
+def test_a_sample_that_cannot_be_is_one_line(trained, capsys, tmp_path, arguments, complaint):
+    assert complaint in refusal(capsys, "sample", trained, *arguments)
+    assert not list(tmp_path.glob("samples.*"))
+
+
+def test_an_existing_run_is_not_overwritten(trained, capsys):
+    line = refusal(capsys, "train", "mlp-gan", *QUICK)
+    assert "runs/mlp-gan already holds a run" in line
+    assert "--resume" in line
+
+
+def test_resuming_with_another_recipe_names_the_difference(trained, capsys):
+    assert "d_lr was 0.002, is 0.5" in refusal(capsys, "train", "mlp-gan", *QUICK, "--set", "d_lr=0.5", "--resume")
+
+
+def test_an_unknown_profile_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("GANTOOLS_PROFILE", "fast")
+    assert "GANTOOLS_PROFILE='fast'" in refusal(capsys, "info")
+
+
+def test_the_package_runs_as_a_module(environment):
+    command = [sys.executable, "-m", "gantools", "recipe", "gan"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "gantools: there is no recipe 'gan': did you mean 'mlp-gan'?\n"

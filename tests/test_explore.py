@@ -1,0 +1,249 @@
+import base64
+import html.parser
+import json
+
+import imageio.v3 as imageio
+import ipywidgets
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from torch import nn
+
+from gantools import explore, nets, plots
+from gantools.recipes import Recipe
+
+
+class Stripes(nn.Module):
+    """Each z paints one stripe of the image, the first by far the strongest."""
+
+    def __init__(self, z_dim, image_shape):
+        super().__init__()
+        self.image_shape = image_shape
+        self.strength = nn.Parameter(torch.tensor([0.5] + [0.1] * (z_dim - 1)))
+
+    def forward(self, z, y=None):
+        return (z * self.strength)[:, None, :, None].expand(-1, *self.image_shape).tanh()
+
+
+@pytest.fixture
+def run(start):
+    d = nets.MLPDiscriminator
+    return start(Recipe(name="stripes", generator=Stripes, discriminator=d, z_dim=7, image_shape=(1, 7, 4)))
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def named(self, name):
+        return [attributes for tag, attributes in self.found if tag == name]
+
+
+# The live widgets
+
+
+def test_the_walk_changes_the_picture_and_back_restores_it(run):
+    exhibit = explore.latent(run)
+    at_a = exhibit.picture.value
+    exhibit.walk.value = 0.5
+    half_way = exhibit.picture.value
+    exhibit.walk.value = 1.0
+    assert len({at_a, half_way, exhibit.picture.value}) == 3
+    exhibit.walk.value = 0.0
+    assert exhibit.picture.value == at_a
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_each_direction_changes_the_picture_and_back_restores_it(run, number):
+    exhibit = explore.latent(run)
+    slider, before = exhibit.directions[number], exhibit.picture.value
+    slider.value = 3.0
+    up = exhibit.picture.value
+    slider.value = -3.0
+    assert len({before, up, exhibit.picture.value}) == 3
+    slider.value = 0.0
+    assert exhibit.picture.value == before
+
+
+def test_directions_are_told_apart(run):
+    exhibit = explore.latent(run)
+    pictures = []
+    for slider in exhibit.directions:
+        slider.value = 3.0
+        pictures.append(exhibit.picture.value)
+        slider.value = 0.0
+    assert len(set(pictures)) == 4
+
+
+def test_new_points_are_drawn_each_time(run):
+    exhibit = explore.latent(run)
+    pictures = [exhibit.picture.value]
+    for _ in range(2):
+        exhibit.resample.click()
+        pictures.append(exhibit.picture.value)
+    assert len(set(pictures)) == 3
+
+
+def test_the_picture_is_the_generators_image_at_that_place(run):
+    exhibit = explore.latent(run, seed=5)
+    a, b = run.draw_z(2, 5).split(1)
+    for share, z in ((0.0, a), (1.0, b)):
+        exhibit.walk.value = share
+        assert exhibit.picture.value == plots.encode(plots.tile(run.sample(z=z), 1, explore.ZOOM), "").raw
+
+
+def test_an_error_in_the_generator_is_shown_and_goes_when_it_is_mended(run):
+    exhibit = explore.latent(run)
+
+    def fail(network, given):
+        raise RuntimeError("no <such> layer")
+
+    hook = run.player.register_forward_pre_hook(fail)
+    exhibit.walk.value = 0.5
+    assert exhibit.status.value == "<b>RuntimeError</b>: no &lt;such&gt; layer"
+    exhibit.status.value = ""
+    exhibit.resample.click()
+    assert "RuntimeError" in exhibit.status.value
+    hook.remove()
+    exhibit.walk.value = 0.7
+    assert "RuntimeError" not in exhibit.status.value
+
+
+def test_the_number_of_directions_can_be_chosen(run):
+    assert len(explore.latent(run, directions=2).directions) == 2
+
+
+def test_every_control_is_in_the_box(run):
+    exhibit, found = explore.latent(run), []
+
+    def walk(widget):
+        found.append(widget)
+        for child in getattr(widget, "children", ()):
+            walk(child)
+
+    walk(exhibit.box)
+    for part in (exhibit.walk, *exhibit.directions, exhibit.resample, exhibit.picture, exhibit.status):
+        assert part in found
+    sliders = [widget for widget in found if isinstance(widget, ipywidgets.FloatSlider)]
+    assert len({slider.description for slider in sliders}) == 5
+
+
+# The preview, which works without a kernel
+
+
+def test_the_preview_has_a_labelled_slider_over_frames_that_differ(run):
+    tags = Tags(explore.latent(run).preview)
+    (slider,) = tags.named("input")
+    frames = json.loads(slider["data-frames"])
+    assert slider["type"] == "range"
+    assert slider["aria-label"]
+    assert (int(slider["min"]), int(slider["max"])) == (0, len(frames) - 1)
+    assert len(set(frames)) > 10
+    assert all(frame.startswith("data:image/png;base64,") for frame in frames)
+    assert "frames" in slider["oninput"]
+
+
+def test_the_preview_shows_the_contact_sheet_and_the_first_frame_each_with_a_text(run):
+    tags = Tags(explore.latent(run, seed=5).preview)
+    sheet, frame = tags.named("img")
+    assert sheet["alt"]
+    assert frame["alt"]
+    assert frame["src"] == json.loads(tags.named("input")[0]["data-frames"])[0]
+    a, b = run.draw_z(2, 5).split(1)
+    z = torch.cat([explore.between(a, b, index / 20, "normal") for index in range(21)])
+    assert sheet["src"] == plots.grid(run.sample(z=z), columns=21).uri
+
+
+def test_a_conditional_run_shows_its_first_class_throughout(conditional, start):
+    shades = start(conditional.change(image_shape=(1, 7, 4)))
+    exhibit, first_class = explore.latent(shades), shades.sample(labels=[0])
+    frames = json.loads(Tags(exhibit.preview).named("input")[0]["data-frames"])
+    shown = imageio.imread(base64.b64decode(frames[0].partition(",")[2]), extension=".png")
+    assert len(set(frames)) == 1
+    assert shown.max() == 0  # the first class is painted black
+    assert exhibit.picture.value == plots.encode(plots.tile(first_class, 1, explore.ZOOM), "").raw
+
+
+def test_a_notebook_shows_the_preview_before_the_widgets(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    InteractiveShell.clear_instance()
+    InteractiveShell.instance()
+    exhibit = explore.latent(run)
+    with capture_output() as captured:
+        exhibit._ipython_display_()
+    InteractiveShell.clear_instance()
+    preview, live = (output.data for output in captured.outputs)
+    assert preview["text/html"] == exhibit.preview
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id
+
+
+# The geometry
+
+
+@pytest.mark.parametrize("noise", ["uniform", "normal"])
+def test_a_walk_starts_at_a_and_ends_at_b(noise):
+    a, b = torch.randn(3, 20), torch.randn(3, 20)
+    torch.testing.assert_close(explore.between(a, b, 0.0, noise), a)
+    torch.testing.assert_close(explore.between(a, b, 1.0, noise), b)
+
+
+def test_a_walk_through_uniform_noise_is_straight():
+    a, b = torch.rand(3, 20), torch.rand(3, 20)
+    torch.testing.assert_close(explore.between(a, b, 0.25, "uniform"), 0.75 * a + 0.25 * b)
+
+
+def test_a_walk_through_normal_noise_keeps_its_distance_from_0():
+    a, b = (5 * torch.nn.functional.normalize(torch.randn(4, 20), dim=1) for _ in range(2))
+    for share in (0.1, 0.5, 0.9):
+        torch.testing.assert_close(explore.between(a, b, share, "normal").norm(dim=1), torch.full((4,), 5.0))
+    half = explore.between(a, b, 0.5, "normal")
+    torch.testing.assert_close((half * a).sum(1), (half * b).sum(1))
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0])
+def test_a_walk_along_one_line_stays_finite(factor):
+    a = torch.randn(2, 20)
+    assert explore.between(a, factor * a, 0.5, "normal").isfinite().all()
+
+
+def test_directions_are_one_standard_deviation_of_z_long_and_follow_the_seed(run):
+    axes = explore.principal_directions(run, 3)
+    assert axes.shape == (3, 7)
+    torch.testing.assert_close(axes.norm(dim=1), torch.ones(3), atol=0.05, rtol=0)
+    assert torch.equal(axes, explore.principal_directions(run, 3))
+    uniform = explore.principal_directions(start_uniform(run), 1)
+    assert uniform.norm().item() == pytest.approx(3**-0.5, abs=0.03)
+
+
+def start_uniform(run):
+    return type(run).start(run.recipe.change(noise="uniform"), run.data)
+
+
+def test_the_first_direction_changes_more_than_a_random_one_of_its_length(run):
+    first = explore.principal_directions(run, 1)
+    assert (first[0, 0] / first.norm()).abs() > 0.95  # the strongest stripe
+    z = run.draw_z(50, seed=9)
+    random = torch.nn.functional.normalize(torch.randn(20, 7, generator=torch.Generator().manual_seed(1)), dim=1)
+
+    def change(direction):
+        return (run.sample(z=z + direction) - run.sample(z=z)).square().mean().item()
+
+    assert change(first) > max(change(direction * first.norm()) for direction in random)
+
+
+def test_the_first_direction_of_a_real_network_changes_more_than_the_average_one(recipe, start):
+    run = start(recipe)
+    first = explore.principal_directions(run, 1)
+    z, generator = run.draw_z(50, seed=9), torch.Generator().manual_seed(1)
+    random = torch.nn.functional.normalize(torch.randn(20, 100, generator=generator), dim=1) * first.norm()
+
+    def change(direction):
+        return (run.sample(z=z + direction) - run.sample(z=z)).square().mean().item()
+
+    assert change(first) > 2 * sum(map(change, random)) / len(random)

@@ -1,0 +1,344 @@
+import pytest
+import torch
+from torch import nn
+
+from gantools import losses, nets, recipes
+from gantools.recipes import Recipe, RecipeError
+
+DIFFERENT = {
+    "dataset": "fashion-mnist",
+    "image_shape": (3, 32, 32),
+    "classes": 7,
+    "z_dim": 7,
+    "noise": "normal",
+    "batch": 7,
+    "g_batch": 7,
+    "epochs": 7,
+    "steps": 7,
+    "d_lr": 7e-3,
+    "g_lr": 7e-3,
+    "beta1": 0.7,
+    "beta2": 0.7,
+    "adam_eps": 7e-3,
+    "fresh_fakes": False,
+    "joint_d_batch": False,
+    "real_target": 0.7,
+    "fake_target": 0.7,
+    "r1": 0.7,
+    "r2": 0.7,
+    "penalty_every": 7,
+    "ema": 0.7,
+    "precision": "bf16",
+    "seed": 7,
+}
+
+
+def test_mlp_gan_has_the_published_numbers():
+    published = {
+        "noise": "uniform",
+        "z_dim": 100,
+        "batch": 64,
+        "epochs": 100,
+        "steps": None,
+        "d_lr": 2e-3,
+        "g_lr": 2e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "fresh_fakes": True,
+        "real_target": 1.0,
+        "fake_target": 0.0,
+        "ema": None,
+        "r1": 0.0,
+        "r2": 0.0,
+        "dataset": "mnist",
+    }
+    recipe = recipes.get("mlp-gan")
+    assert {name: getattr(recipe, name) for name in published} == published
+    assert (recipe.generator, recipe.discriminator) == (nets.MLPGenerator, nets.MLPDiscriminator)
+    assert recipe.loss is losses.non_saturating
+
+
+def test_every_recipe_is_listed_under_its_own_name_and_builds():
+    for name, recipe in recipes.RECIPES.items():
+        assert recipe.name == name
+        assert all(isinstance(network, nn.Module) for network in recipe.build())
+
+
+# Names and values
+
+
+def test_an_unknown_field_names_the_nearest():
+    with pytest.raises(RecipeError, match="recipe mlp-gan has no field 'epoch': did you mean 'epochs'") as refusal:
+        recipes.get("mlp-gan", epoch=3)
+    assert isinstance(refusal.value, TypeError)
+
+
+def test_an_unknown_field_like_no_other_lists_them_all():
+    with pytest.raises(RecipeError, match=r"has no field 'qqq': known are name, .*z_dim.*, seed"):
+        recipes.get("mlp-gan", qqq=3)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(RecipeError, match="there is no recipe 'mlpgan': did you mean 'mlp-gan'"):
+        recipes.get("mlpgan")
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "value"),
+    [
+        ("d_lr", "1e-4", 1e-4),
+        ("d_lr", 1, 1.0),
+        ("ema", "0.99", 0.99),
+        ("ema", "None", None),
+        ("ema", None, None),
+        ("steps", "None", None),
+        ("steps", 5, 5),
+        ("image_shape", [1, 32, 32], (1, 32, 32)),
+        ("fresh_fakes", False, False),
+    ],
+)
+def test_values_from_files_and_the_shell_get_the_type_of_their_field(field, given, value):
+    changed = getattr(recipes.get("mlp-gan", **{field: given}), field)
+    assert changed == value
+    assert type(changed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("batch", 64.0, "expected int"),
+        ("batch", "many", "expected int"),
+        ("batch", None, "expected int"),
+        ("batch", True, "expected int"),
+        ("steps", "soon", "expected int or None"),
+        ("d_lr", "fast", "expected float"),
+        ("d_lr", None, "expected float"),
+        ("ema", "half", "expected float or None"),
+        ("fresh_fakes", 1, "expected bool"),
+        ("noise", 3, "expected str"),
+        ("image_shape", 28, "expected tuple"),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_field_value_and_type(field, value, expected):
+    with pytest.raises(RecipeError, match=expected) as refusal:
+        recipes.get("mlp-gan", **{field: value})
+    assert f"{field}={value!r}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"batch": 0}, "batch=0 must be above 0"),
+        ({"z_dim": -1}, "z_dim=-1 must be above 0"),
+        ({"epochs": 0}, "epochs=0 must be above 0"),
+        ({"steps": 0}, "steps=0 must be above 0"),
+        ({"g_batch": 0}, "g_batch=0 must be above 0"),
+        ({"d_lr": 0}, "d_lr=0.0 must be above 0"),
+        ({"g_lr": -1e-3}, "g_lr=-0.001 must be above 0"),
+        ({"d_lr": "nan"}, "d_lr=nan"),
+        ({"penalty_every": 0}, "penalty_every=0 must be above 0"),
+        ({"adam_eps": 0}, "adam_eps=0.0 must be above 0"),
+        ({"seed": -1}, "must not be negative"),
+        ({"r1": -1.0}, "must not be negative"),
+        ({"r2": -1.0}, "must not be negative"),
+        ({"beta1": 1.0}, r"beta1=1.0 must lie in \[0, 1\)"),
+        ({"beta2": -0.1}, r"beta2=-0.1 must lie in \[0, 1\)"),
+        ({"ema": 1.0}, r"ema=1.0 must lie in \[0, 1\)"),
+        ({"precision": "fp16"}, "precision='fp16'; choose auto or fp32 or bf16"),
+        ({"noise": "pink"}, "noise='pink'; choose normal or uniform"),
+        ({"g_batch": 32, "fresh_fakes": False}, "g_batch differs from batch"),
+        ({"g_batch": 32, "loss": losses.relativistic}, "relativistic loss pairs images"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(changes, complaint):
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        recipes.get("mlp-gan", **changes)
+    assert "recipe mlp-gan" in str(refusal.value)
+
+
+def test_change_leaves_the_recipe_as_it_was():
+    recipe = recipes.get("mlp-gan")
+    assert recipe.change(batch=3).batch == 3
+    assert recipe.batch == 64
+
+
+def test_networks_and_loss_can_be_changed_to_others_of_their_kind():
+    recipe = recipes.get("mlp-gan", loss=losses.least_squares)
+    assert recipe.loss is losses.least_squares
+
+
+@pytest.mark.parametrize("field", ["generator", "discriminator", "loss"])
+@pytest.mark.parametrize("value", ["least-squares", 3])
+def test_a_word_is_no_network_and_no_loss(field, value):
+    with pytest.raises(RecipeError, match=field):
+        recipes.get("mlp-gan", **{field: value})
+
+
+# Files
+
+
+def test_a_recipe_survives_its_yaml_file(tmp_path):
+    recipe = recipes.get("mlp-gan", **DIFFERENT)
+    (tmp_path / "mine.yaml").write_text(recipes.to_yaml(recipe))
+    assert recipes.read(tmp_path / "mine.yaml") == recipe
+
+
+def test_a_file_may_hold_a_few_fields_only(tmp_path):
+    (tmp_path / "mine.yaml").write_text("recipe: mlp-gan\nsteps: 7\nd_lr: 1e-4\nema: null\n")
+    assert recipes.read(tmp_path / "mine.yaml") == recipes.get("mlp-gan", steps=7, d_lr=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"recipe: [", "is not YAML"),
+        (b"recipe: mlp-gan\n\tsteps: 3", "is not YAML"),
+        (b"recipe: \xff\xfe", "is not YAML"),
+        (b"", "expected a line `recipe: NAME`"),
+        (b"steps: 3", "expected a line `recipe: NAME`"),
+        (b"just text", "expected a line `recipe: NAME`"),
+        (b"- recipe\n- mlp-gan", "expected a line `recipe: NAME`"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path, content, complaint):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        recipes.read(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot read .*mine\.yaml: No such file"):
+        recipes.read(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("recipe: cgan\n", "there is no recipe 'cgan'"),
+        ("recipe: mlp-gan\nepoch: 3\n", "did you mean 'epochs'"),
+        ("recipe: mlp-gan\n3: 3\n", "has no field '3'"),
+        ("recipe: mlp-gan\nself: 3\n", "has no field 'self'"),
+        ("recipe: mlp-gan\nbatch: many\n", "batch='many'"),
+        # What is a Python object in a recipe cannot come from a file.
+        ("recipe: mlp-gan\nname: mine\n", "name"),
+        ("recipe: mlp-gan\ngenerator: MLPGenerator\n", "generator"),
+        ("recipe: mlp-gan\ndiscriminator: MLPDiscriminator\n", "discriminator"),
+        ("recipe: mlp-gan\nloss: least-squares\n", "loss"),
+    ],
+)
+def test_a_wrong_line_in_a_file_is_an_error_of_the_package(tmp_path, line, complaint):
+    (tmp_path / "mine.yaml").write_text(line)
+    with pytest.raises((ValueError, RecipeError), match=complaint):
+        recipes.read(tmp_path / "mine.yaml")
+
+
+# What follows from a recipe
+
+
+def test_the_digest_follows_every_field():
+    recipe = recipes.get("mlp-gan")
+    assert recipe.digest() == recipes.get("mlp-gan").digest()
+    assert set(DIFFERENT) == set(recipe.scalars())
+    digests = {recipe.digest()} | {recipe.change(**{name: value}).digest() for name, value in DIFFERENT.items()}
+    assert len(digests) == 1 + len(DIFFERENT)
+    objects = {"loss": losses.saturating, "generator": nn.Identity, "discriminator": nn.Identity, "name": "mine"}
+    digests |= {recipe.change(**{name: value}).digest() for name, value in objects.items()}
+    assert len(digests) == 5 + len(DIFFERENT)
+
+
+def weights(recipe):
+    return [parameter for network in recipe.build() for parameter in network.parameters()]
+
+
+def test_networks_follow_the_seed():
+    recipe = recipes.get("mlp-gan")
+    assert all(torch.equal(a, b) for a, b in zip(weights(recipe), weights(recipe), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(weights(recipe), weights(recipe.change(seed=1)), strict=True))
+
+
+def test_building_does_not_disturb_torchs_random_state():
+    before = torch.get_rng_state()
+    recipes.get("mlp-gan").build()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_networks_are_built_for_the_data(conditional):
+    fitted = recipes.get("mlp-gan", z_dim=5).suited_to((100, 3, 32, 40), ["a", "b"])
+    generator, discriminator = fitted.build()
+    assert discriminator(generator(torch.randn(2, 5))).shape == (2,)
+    assert generator(torch.randn(2, 5)).shape == (2, 3, 32, 40)
+    assert fitted.classes == 0
+    assert conditional.suited_to((100, 1, 28, 28), ["a", "b"]).classes == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "steps"),
+    [({}, 60_000, 93_700), ({"batch": 10, "epochs": 3}, 39, 9), ({"steps": 7}, 64, 7), ({"epochs": 1}, 64, 1)],
+)
+def test_the_length_of_a_run(changes, images, steps):
+    assert recipes.get("mlp-gan", **changes).total_steps(images) == steps
+
+
+def test_a_batch_larger_than_the_set_is_refused():
+    with pytest.raises(ValueError, match="a batch of 64 needs more than 63 images"):
+        recipes.get("mlp-gan", steps=3).total_steps(63)
+
+
+def test_uniform_noise_fills_minus_one_to_one_and_normal_noise_is_standard():
+    uniform, normal = (recipes.get("mlp-gan", noise=noise).draw_z(500) for noise in ("uniform", "normal"))
+    assert uniform.shape == normal.shape == (500, 100)
+    assert -1 <= uniform.min() < -0.99
+    assert 0.99 < uniform.max() < 1
+    assert uniform.var().item() == pytest.approx(1 / 3, abs=0.01)
+    assert normal.mean().item() == pytest.approx(0, abs=0.02)
+    assert normal.std().item() == pytest.approx(1, abs=0.02)
+    assert normal.abs().max() > 3
+
+
+@pytest.mark.parametrize("noise", recipes.NOISES)
+def test_noise_follows_its_generator_and_leaves_the_global_one_alone(noise):
+    recipe, before = recipes.get("mlp-gan", noise=noise), torch.get_rng_state()
+    one, two, three = (recipe.draw_z(3, source=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Profiles
+
+
+QUICK = recipes.QUICK_STEPS["mlp-gan"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "steps", "own_loop"), [("smoke", 20, 20), ("quick", QUICK, 500), ("full", None, 500), ("", QUICK, 500)]
+)
+def test_a_profile_sets_the_length_of_a_lesson(monkeypatch, profile, steps, own_loop):
+    monkeypatch.setenv("GANTOOLS_PROFILE", profile)
+    assert recipes.profile() == (profile or "quick")
+    assert recipes.lesson("mlp-gan") == recipes.get("mlp-gan", steps=steps)
+    assert recipes.lesson_steps(500) == own_loop
+    assert recipes.lesson_steps(3) == 3
+
+
+def test_a_lesson_takes_changes_and_keeps_its_own_steps(monkeypatch):
+    assert recipes.lesson("mlp-gan", steps=70, batch=8) == recipes.get("mlp-gan", steps=70, batch=8)
+    monkeypatch.setenv("GANTOOLS_PROFILE", "smoke")
+    assert recipes.lesson("mlp-gan", steps=70).steps == 20
+
+
+def test_every_recipe_has_a_quick_length():
+    assert set(recipes.QUICK_STEPS) == set(recipes.RECIPES)
+
+
+def test_an_unknown_profile_is_refused(monkeypatch):
+    monkeypatch.setenv("GANTOOLS_PROFILE", "fast")
+    with pytest.raises(ValueError, match="GANTOOLS_PROFILE='fast': choose one of smoke, quick, full"):
+        recipes.profile()
+
+
+def test_a_recipe_is_written_with_keywords_only():
+    with pytest.raises(TypeError):
+        Recipe("mine", nets.MLPGenerator, nets.MLPDiscriminator)

@@ -1,0 +1,97 @@
+import signal
+import threading
+
+import pytest
+import torch
+
+from gantools import runtime
+
+CPU = torch.device("cpu")
+
+
+def test_mixed_seeds_repeat_and_differ_from_their_neighbours():
+    assert runtime.mix_seed(1, 2, 3) == runtime.mix_seed(1, 2, 3)
+    seeds = [runtime.mix_seed(seed, step, rank) for seed in range(4) for step in range(4) for rank in range(4)]
+    assert len(set(seeds)) == 64
+
+
+def test_mixed_seeds_fill_63_bits():
+    seeds = [runtime.mix_seed(number) for number in range(200)]
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**62
+    torch.Generator().manual_seed(max(seeds))
+
+
+def test_seeding_a_step_is_torchs_own_seeding():
+    runtime.seed_step(7, CPU)
+    drawn = torch.rand(3)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(3))
+
+
+@pytest.mark.parametrize(("has_bf16", "auto"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_where_the_cpu_multiplies_in_it(monkeypatch, has_bf16, auto):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: has_bf16)
+    assert runtime.resolve_precision("auto", CPU) == auto
+    assert runtime.resolve_precision("fp32", CPU) == "fp32"
+    assert runtime.resolve_precision("bf16", CPU) == "bf16"
+
+
+def test_auto_is_fp32_on_a_device_that_nobody_checked(monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: True)
+    assert runtime.resolve_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(("amx", "avx"), [(False, False), (True, False), (False, True)])
+def test_amx_or_avx512_bf16_is_enough(monkeypatch, amx, avx):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
+    assert runtime.cpu_has_bf16() == (amx or avx)
+
+
+def test_without_torchs_private_names_a_cpu_has_no_bf16(monkeypatch):
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert not runtime.cpu_has_bf16()
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_autocast_multiplies_in_what_was_asked_for(precision, dtype):
+    with runtime.autocast_for(precision, CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_the_first_ctrl_c_is_only_noted():
+    before = signal.getsignal(signal.SIGINT)
+    with runtime.deferred_interrupt() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_ctrl_c_interrupts_at_once_and_the_handler_returns():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), runtime.deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_disabled_it_leaves_ctrl_c_alone():
+    with pytest.raises(KeyboardInterrupt), runtime.deferred_interrupt(enabled=False) as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_it_works_outside_the_main_thread():
+    answers = []
+
+    def work():
+        with runtime.deferred_interrupt() as interrupted:
+            answers.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [False]

@@ -1,0 +1,559 @@
+import copy
+import math
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import interpolate
+
+from gantools import data, losses, nets, recipes, runtime, train
+from gantools.recipes import Recipe
+
+Y = torch.zeros(8, dtype=torch.int64)
+
+
+class ConvGenerator(nn.Module):
+    def __init__(self, z_dim, image_shape):
+        super().__init__()
+        self.start = nn.Linear(z_dim, 4 * 7 * 7)
+        self.middle = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.end = nn.Conv2d(4, image_shape[0], 3, padding=1)
+
+    def forward(self, z, y=None):
+        x = self.middle(interpolate(self.start(z).view(-1, 4, 7, 7), scale_factor=2))
+        return self.end(interpolate(x, scale_factor=2)).tanh()
+
+
+class ConvDiscriminator(nn.Module):
+    def __init__(self, image_shape):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(image_shape[0], 4, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4, 8, 3, stride=2, padding=1),
+            nn.BatchNorm2d(8),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(8 * 7 * 7, 1),
+        )
+
+    def forward(self, x, y=None):
+        return self.layers(x).squeeze(1)
+
+
+MLP = recipes.get("mlp-gan", batch=8, steps=12)
+CONV = Recipe(
+    name="conv", generator=ConvGenerator, discriminator=ConvDiscriminator, z_dim=8, batch=8, steps=12, precision="fp32"
+)
+VARIANTS = {
+    "plain": MLP,
+    "average": MLP.change(ema=0.9),
+    "reused fakes": MLP.change(fresh_fakes=False, joint_d_batch=False),
+    "relativistic": MLP.change(loss=losses.relativistic, noise="normal"),
+    "conv, lazy R1 and R2, average": CONV.change(r1=1.0, r2=0.5, penalty_every=3, ema=0.9),
+    "conv, joint batch, more fakes": CONV.change(joint_d_batch=True, g_batch=12),
+}
+
+
+def assert_same(one, other):
+    """Both runs stand at the same place, to the last bit."""
+    assert one.step == other.step
+    for left, right in ((one.player, other.player), (one.discriminator, other.discriminator)):
+        assert_same_tensors(left.state_dict(), right.state_dict())
+    assert_same_tensors(one.generator.state_dict(), other.generator.state_dict())
+    for role in ("d_optimizer", "g_optimizer"):
+        left, right = (getattr(run, role).state_dict()["state"] for run in (one, other))
+        assert left.keys() == right.keys()
+        for index in left:
+            assert_same_tensors(left[index], right[index])
+    for left, right in zip(one.history, other.history, strict=True):
+        assert {**left, "seconds": 0} == {**right, "seconds": 0}
+
+
+def assert_same_tensors(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def weights(network):
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+def moved(before, network):
+    """Whether each parameter has changed."""
+    return [not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)]
+
+
+@pytest.fixture
+def game(start):
+    """An untrained run of mlp-gan, real images, and fakes with their graph."""
+    torch.manual_seed(0)
+    run = start(MLP)
+    fakes = run.player(MLP.draw_z(8))
+    return run, (torch.rand(8, 1, 28, 28) * 2 - 1, Y), (fakes, Y)
+
+
+# One step of D
+
+
+def test_d_loses_two_ln_two_while_it_cannot_tell(game):
+    run, real, fake = game
+    for parameter in run.discriminator.layers[-1].parameters():
+        nn.init.zeros_(parameter)
+    scores = train.d_step(MLP, run.discriminator, run.d_optimizer, real, fake)
+    assert scores["d_loss"].item() == pytest.approx(2 * math.log(2))
+    assert (scores["d_real"], scores["d_fake"]) == (0.5, 0.5)
+
+
+def test_d_step_moves_every_weight_of_d_and_leaves_g_alone(game):
+    run, real, fake = game
+    before_d, before_g = weights(run.discriminator), weights(run.player)
+    train.d_step(MLP, run.discriminator, run.d_optimizer, real, fake)
+    assert all(moved(before_d, run.discriminator))
+    assert not any(moved(before_g, run.player))
+    assert all(parameter.grad is None for parameter in run.player.parameters())
+
+
+def test_d_learns_to_tell_real_from_fake(game):
+    run, real, fake = game
+    scores = [train.d_step(MLP, run.discriminator, run.d_optimizer, real, fake) for _ in range(30)]
+    assert scores[-1]["d_loss"] < 0.3 < scores[0]["d_loss"]
+    assert scores[-1]["d_real"] > 0.8 > 0.2 > scores[-1]["d_fake"]
+    assert (scores[-1]["real_accuracy"], scores[-1]["fake_accuracy"]) == (1, 1)
+
+
+class Mean(nn.Module):
+    """A discriminator whose logit is a multiple of the mean pixel."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x, y=None):
+        return self.factor * x.flatten(1).mean(1)
+
+
+def test_the_scores_are_what_d_says_of_either_half():
+    d, levels = Mean(), torch.tensor([2.0, 1.0, -1.0, 3.0])
+    real = levels.view(4, 1, 1, 1).expand(4, 1, 2, 2), Y[:4]
+    fake = -real[0][:2] - 0.5, Y[:2]
+    scores = train.d_step(MLP, d, torch.optim.SGD(d.parameters(), lr=0.0), real, fake)
+    assert scores["real_accuracy"] == 0.75
+    assert scores["fake_accuracy"] == 1
+    assert scores["d_real"].item() == pytest.approx(levels.sigmoid().mean().item())
+    assert scores["d_fake"].item() == pytest.approx((-levels[:2] - 0.5).sigmoid().mean().item())
+    assert scores["penalty"] == 0
+
+
+def test_d_step_hands_both_targets_to_the_loss(game):
+    run, real, fake = game
+    seen = []
+    spy = losses.Loss("spy", lambda *given: seen.append(given[2:]) or losses.bce_d(*given), losses.non_saturating_g)
+    recipe = MLP.change(real_target=0.9, fake_target=0.1, loss=spy)
+    train.d_step(recipe, run.discriminator, run.d_optimizer, real, fake)
+    assert seen == [(0.9, 0.1)]
+
+
+def test_one_joint_batch_equals_two_where_d_has_neither_batch_norm_nor_dropout(game):
+    run, real, fake = game
+    runs = []
+    for joint in (True, False):
+        d = copy.deepcopy(run.discriminator).eval()
+        optimizer = torch.optim.SGD(d.parameters(), lr=0.1)
+        scores = train.d_step(MLP.change(joint_d_batch=joint), d, optimizer, real, fake)
+        runs.append((scores, [parameter.grad for parameter in d.parameters()]))
+    (joint_scores, joint_gradients), (scores, gradients) = runs
+    torch.testing.assert_close(joint_scores, scores)
+    torch.testing.assert_close(joint_gradients, gradients)
+
+
+def test_a_joint_batch_shows_d_real_and_fake_at_once(game):
+    run, real, fake = game
+    sizes = []
+    run.discriminator.register_forward_pre_hook(lambda network, given: sizes.append(len(given[0])))
+    for joint in (True, False):
+        train.d_step(MLP.change(joint_d_batch=joint), run.discriminator, run.d_optimizer, real, fake)
+    assert sizes == [16, 8, 8]
+
+
+@pytest.mark.parametrize(("r1", "r2", "every", "expected"), [(2, 0, 1, 1), (2, 0, 5, 5), (0, 6, 1, 3), (2, 6, 2, 8)])
+def test_the_penalty_is_half_gamma_times_the_squared_gradient(r1, r2, every, expected):
+    d = Mean(4.0)  # 16 pixels: each has the gradient 4/16, and the squares sum to 1
+    real, fake = (torch.rand(3, 1, 4, 4), Y[:3]), (torch.rand(3, 1, 4, 4), Y[:3])
+    recipe = MLP.change(r1=r1, r2=r2, penalty_every=every)
+    optimizer = torch.optim.SGD(d.parameters(), lr=0.0)
+    scores = train.d_step(recipe, d, optimizer, real, fake, penalise=True)
+    assert scores["penalty"].item() == pytest.approx(expected)
+    with_penalty = d.factor.grad.clone()
+    assert train.d_step(recipe, d, optimizer, real, fake)["penalty"] == 0
+    # d penalty / d factor = 2 · penalty / factor
+    assert (with_penalty - d.factor.grad).item() == pytest.approx(expected / 2, rel=1e-4)
+
+
+# One step of G
+
+
+def test_g_step_moves_g_and_leaves_d_as_it_was(game):
+    run, real, fake = game
+    before_d, before_g = weights(run.discriminator), weights(run.player)
+    train.g_step(MLP, run.discriminator, run.g_optimizer, real, fake)
+    assert all(moved(before_g, run.player))
+    assert not any(moved(before_d, run.discriminator))
+    assert all(parameter.grad is None for parameter in run.discriminator.parameters())
+    assert all(parameter.requires_grad for parameter in run.discriminator.parameters())
+
+
+def test_g_step_keeps_the_gradients_that_d_had(game):
+    run, real, fake = game
+    train.d_step(MLP, run.discriminator, run.d_optimizer, real, fake)
+    before = [parameter.grad.clone() for parameter in run.discriminator.parameters()]
+    train.g_step(MLP, run.discriminator, run.g_optimizer, real, fake)
+    after = [parameter.grad for parameter in run.discriminator.parameters()]
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_g_learns_to_please_d(game, start):
+    run, real, _ = game
+    z = MLP.draw_z(8)
+    steps = [
+        train.g_step(MLP, run.discriminator, run.g_optimizer, real, (run.player(z), Y))["g_loss"] for _ in range(40)
+    ]
+    assert steps[-1] < 0.85 * steps[0]
+
+
+def test_the_relativistic_generator_is_compared_with_real_images(game):
+    run, *_ = game
+    recipe = MLP.change(loss=losses.relativistic)
+    d = Mean(factor=10.0)
+    values = [
+        train.g_step(recipe, d, run.g_optimizer, (torch.full((8, 1, 28, 28), level), Y), (run.player(MLP.draw_z(8)), Y))
+        for level in (-1.0, 1.0)
+    ]
+    assert values[0]["g_loss"] < 1 < 9 < values[1]["g_loss"]
+
+
+# The loop
+
+
+def test_a_run_trains_both_players_and_ends_in_eval_mode(tiny, start):
+    fresh, run = start(MLP), train.fit(MLP, tiny)
+    assert all(moved(weights(fresh.player), run.player))
+    assert all(moved(weights(fresh.discriminator), run.discriminator))
+    assert not run.player.training
+    assert not run.discriminator.training
+
+
+def test_the_history_has_a_row_an_epoch_and_one_for_the_rest(tiny):
+    run = train.fit(MLP, tiny)
+    assert [row["step"] for row in run.history] == [5, 10, 12]
+    expected = {"step", "seconds", "d_loss", "g_loss", "d_real", "d_fake", "real_accuracy", "fake_accuracy", "penalty"}
+    for row in run.history:
+        assert row.keys() == expected
+        assert all(math.isfinite(value) for value in row.values())
+        assert all(0 <= row[key] <= 1 for key in ("d_real", "d_fake", "real_accuracy", "fake_accuracy"))
+    assert run.history[0]["seconds"] <= run.history[1]["seconds"] <= run.history[2]["seconds"]
+
+
+def test_on_epoch_is_called_after_each_epoch_and_at_the_end(tiny):
+    steps = []
+    train.fit(MLP, tiny, on_epoch=lambda run: steps.append((run.step, len(run.history))))
+    assert steps == [(5, 1), (10, 2), (12, 3)]
+
+
+def test_what_on_epoch_draws_does_not_change_the_run(tiny):
+    def noisy(run):
+        torch.rand(5)
+        run.sample(3, seed=None)
+
+    assert_same(train.fit(MLP, tiny, on_epoch=noisy), train.fit(MLP, tiny))
+
+
+def test_the_length_is_whole_epochs_unless_steps_are_given(make_set):
+    recipe = MLP.change(steps=None, epochs=2)
+    assert train.fit(recipe, make_set(39)).step == 2 * 4
+
+
+def test_every_epoch_shows_each_image_once_in_another_order(make_set):
+    shown = []
+    pixels = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 28, 28) / 8
+    dataset = data.ImageSet(pixels.contiguous(), torch.zeros(8, dtype=torch.int64), ("0",), "levels")
+    spy = losses.Loss("spy", lambda real, *rest: shown.append(real.detach()) or losses.bce_d(real, *rest), MLP.loss.g)
+    recipe = MLP.change(loss=spy, batch=4, steps=4, joint_d_batch=False, d_lr=1e-12)
+    train.fit(Recipe(**{**vars(recipe), "discriminator": lambda image_shape: Mean()}), dataset)
+    epochs = [torch.cat(shown[:2]), torch.cat(shown[2:])]
+    for epoch in epochs:
+        torch.testing.assert_close(epoch.sort().values, torch.arange(8.0) / 8)
+    assert not torch.equal(*epochs)
+
+
+def test_the_same_recipe_twice_gives_the_same_run_and_another_seed_another(tiny):
+    assert_same(train.fit(MLP, tiny), train.fit(MLP, tiny))
+    assert all(moved(weights(train.fit(MLP, tiny).player), train.fit(MLP.change(seed=1), tiny).player))
+
+
+def test_fit_leaves_torchs_random_state_as_it_was(tiny):
+    before = torch.get_rng_state()
+    train.fit(MLP, tiny)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_run_remembers_its_data(tiny, make_set, tmp_path):
+    run, other = (train.fit(MLP, images, tmp_path / str(seed)) for seed, images in enumerate((tiny, make_set(seed=1))))
+    assert run.data == {"name": "tiny", "count": 40, "classes": list("0123456789"), "digest": tiny.digest()}
+    assert run.data["digest"] != other.data["digest"]
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 40)])
+def test_the_networks_take_the_size_of_the_images(make_set, shape):
+    assert train.fit(MLP.change(steps=2), make_set(16, shape)).sample(2).shape == (2, *shape)
+
+
+def test_a_conditional_recipe_takes_its_classes_from_the_data(conditional, make_set):
+    run = train.fit(conditional, make_set(40, classes=3))
+    assert run.recipe.classes == 3
+    assert len(run.sample(labels=[0, 1, 2])) == 3
+
+
+class Counting(nets.MLPGenerator):
+    batches: list[int] = []  # noqa: RUF012
+
+    def forward(self, z, y=None):
+        self.batches.append(len(z))
+        return super().forward(z, y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "a_step"),
+    [({}, [8, 8]), ({"fresh_fakes": False}, [8]), ({"g_batch": 12}, [8, 12]), ({"g_batch": 8}, [8, 8])],
+)
+def test_fakes_are_drawn_once_or_twice_a_step_as_the_recipe_says(tiny, changes, a_step):
+    Counting.batches.clear()
+    train.fit(MLP.change(generator=Counting, steps=3, **changes), tiny)
+    assert Counting.batches == a_step * 3
+
+
+def test_reused_fakes_train_both_players_to_another_place(tiny, start):
+    fresh, reused = train.fit(MLP, tiny), train.fit(MLP.change(fresh_fakes=False), tiny)
+    untrained = start(MLP)
+    assert all(moved(weights(untrained.player), reused.player))
+    assert all(moved(weights(untrained.discriminator), reused.discriminator))
+    assert all(moved(weights(fresh.player), reused.player))
+
+
+def test_the_average_is_the_one_computed_by_hand(make_set):
+    snapshots = []
+    recipe = MLP.change(ema=0.9, steps=3)
+    run = train.fit(recipe, make_set(8), on_epoch=lambda run: snapshots.append(weights(run.player)))
+    for index, average in enumerate(run.generator.parameters()):
+        first, second, third = (snapshot[index] for snapshot in snapshots)
+        by_hand = 0.9 * (0.9 * first + 0.1 * second) + 0.1 * third
+        torch.testing.assert_close(average.detach(), by_hand)
+
+
+def test_the_average_holds_the_statistics_of_batch_norm_too(make_set):
+    means = []
+    run = train.fit(
+        CONV.change(ema=0.5, steps=2),
+        make_set(8),
+        on_epoch=lambda run: means.append(run.player.middle[1].running_mean.clone()),
+    )
+    torch.testing.assert_close(run.generator.middle[1].running_mean, (means[0] + means[1]) / 2)
+
+
+def test_a_lazy_penalty_is_paid_every_third_step_and_weighs_three_times(make_set):
+    one_step_an_epoch = make_set(8)
+    recipe = MLP.change(r1=1.0, penalty_every=3, steps=7)
+    penalties = [row["penalty"] for row in train.fit(recipe, one_step_an_epoch).history]
+    assert [penalty > 0 for penalty in penalties] == [True, False, False, True, False, False, True]
+    eager = train.fit(recipe.change(penalty_every=1), one_step_an_epoch).history
+    assert all(row["penalty"] > 0 for row in eager)
+    assert penalties[0] == pytest.approx(3 * eager[0]["penalty"])
+
+
+# Precision
+
+
+def test_bf16_trains_on_any_cpu_and_is_not_fp32(tiny):
+    half, whole = train.fit(CONV.change(precision="bf16"), tiny), train.fit(CONV, tiny)
+    assert all(parameter.isfinite().all() for parameter in half.player.parameters())
+    assert all(parameter.dtype == torch.float32 for parameter in half.player.parameters())
+    assert any(moved(weights(half.player), whole.player))
+    assert half.sample(3).dtype == torch.float32
+
+
+def test_both_steps_run_d_in_bf16_and_their_losses_in_fp32(game):
+    run, real, fake = game
+    inside, outside = [], []
+    run.discriminator.layers[1].register_forward_hook(lambda layer, given, out: inside.append(out.dtype))
+    spy = losses.Loss(
+        "spy",
+        lambda *given: outside.extend(logits.dtype for logits in given[:2]) or losses.bce_d(*given),
+        lambda logits, _: outside.append(logits.dtype) or losses.non_saturating_g(logits),
+    )
+    recipe, autocast = MLP.change(loss=spy), runtime.autocast_for("bf16", torch.device("cpu"))
+    train.d_step(recipe, run.discriminator, run.d_optimizer, real, fake, autocast=autocast)
+    train.g_step(recipe, run.discriminator, run.g_optimizer, real, fake, autocast=autocast)
+    assert inside == [torch.bfloat16] * 2
+    assert outside == [torch.float32] * 3
+
+
+@pytest.mark.parametrize(("has_bf16", "same_as"), [(False, "fp32"), (True, "bf16")])
+def test_auto_is_the_precision_that_the_cpu_calls_for(tiny, monkeypatch, has_bf16, same_as):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: has_bf16)
+    auto, named = (train.fit(CONV.change(precision=precision), tiny) for precision in ("auto", same_as))
+    assert_same(auto, named)
+
+
+# Stopping and going on
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("recipe", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_run_stopped_anywhere_and_resumed_equals_one_that_never_stopped(tiny, tmp_path, recipe, seed):
+    stop = random.Random(f"{recipe.digest()}{seed}").randrange(1, recipe.steps)
+    train.fit(recipe.change(steps=stop), tiny, tmp_path / "run")
+    assert train.load(tmp_path / "run", recipe).step == stop
+    resumed = train.fit(recipe, tiny, tmp_path / "run", resume=True)
+    assert_same(resumed, train.fit(recipe, tiny))
+
+
+def test_a_run_stopped_twice_equals_one_that_never_stopped(tiny, tmp_path):
+    recipe = VARIANTS["average"]
+    for steps in (2, 5, 12):
+        run = train.fit(recipe.change(steps=steps), tiny, tmp_path / "run", resume=True)
+    assert_same(run, train.fit(recipe, tiny))
+
+
+def test_convolutions_run_channels_last_before_and_after_a_checkpoint(tiny, tmp_path):
+    def layouts(run):
+        kernel = run.discriminator.layers[2].weight
+        tensors = (kernel, run.d_optimizer.state[kernel]["exp_avg"], run.generator.middle[0].weight)
+        return [tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors]
+
+    assert layouts(train.fit(CONV.change(steps=2, ema=0.9), tiny, tmp_path / "run")) == [True] * 3
+    resumed = train.fit(CONV.change(steps=3, ema=0.9), tiny, tmp_path / "run", resume=True)
+    assert layouts(resumed) == [True] * 3
+
+
+def test_ctrl_c_finishes_the_step_saves_and_the_resumed_run_is_the_same(tiny, tmp_path):
+    calls = []
+
+    def pressed_in_the_7th_step(*given):
+        calls.append(1)
+        if len(calls) == 7:
+            signal.raise_signal(signal.SIGINT)
+        return losses.bce_d(*given)
+
+    stopping = MLP.change(loss=losses.Loss(MLP.loss.name, pressed_in_the_7th_step, losses.non_saturating_g))
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after step 7; saved in .*run"):
+        train.fit(stopping, tiny, tmp_path / "run")
+    assert train.load(tmp_path / "run").step == 7
+    assert_same(train.fit(MLP, tiny, tmp_path / "run", resume=True), train.fit(MLP, tiny))
+
+
+def test_ctrl_c_in_on_epoch_stops_there_and_the_handler_returns(tiny, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 5; saved in"):
+        train.fit(MLP, tiny, tmp_path / "run", on_epoch=lambda run: signal.raise_signal(signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert_same(train.fit(MLP, tiny, tmp_path / "run", resume=True), train.fit(MLP, tiny))
+
+
+def test_ctrl_c_without_a_folder_stops_too(tiny):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after step 5$"):
+        train.fit(MLP, tiny, on_epoch=lambda run: signal.raise_signal(signal.SIGINT))
+
+
+def test_a_finished_run_returns_at_once(tiny, tmp_path):
+    run, epochs = train.fit(MLP, tiny, tmp_path / "run"), []
+    again = train.fit(MLP, tiny, tmp_path / "run", resume=True, on_epoch=epochs.append)
+    assert_same(run, again)
+    assert epochs == []
+    assert not again.player.training
+
+
+def test_a_run_is_saved_while_it_trains(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "SAVE_EVERY", -1.0)
+    saved = []
+    train.fit(
+        MLP, tiny, tmp_path / "run", on_epoch=lambda run: saved.append((run.step, train.load(tmp_path / "run").step))
+    )
+    assert saved == [(5, 4), (10, 9), (12, 11)]
+
+
+def test_without_a_folder_nothing_is_written(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "SAVE_EVERY", -1.0)
+    train.fit(MLP, tiny)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Diverging
+
+
+@pytest.mark.parametrize("player", ["d", "g"])
+def test_a_loss_that_is_no_number_stops_the_run_and_the_last_good_checkpoint_stays(tiny, tmp_path, monkeypatch, player):
+    calls = []
+
+    def fails_in_the_7th_step(*given):
+        calls.append(1)
+        value = losses.bce_d(*given) if player == "d" else losses.non_saturating_g(*given)
+        return value * math.nan if len(calls) == 7 else value
+
+    parts = {"d": losses.bce_d, "g": losses.non_saturating_g, player: fails_in_the_7th_step}
+    monkeypatch.setattr(train, "SAVE_EVERY", -1.0)
+    with pytest.raises(train.Diverged, match="mlp-gan diverged at step 7: ") as stop:
+        train.fit(MLP.change(loss=losses.Loss(MLP.loss.name, **parts)), tiny, tmp_path / "run")
+    for part in (f"{player}_loss=nan", "d_real=", f"the last good checkpoint is in {tmp_path / 'run'}"):
+        assert part in str(stop.value)
+    kept = train.load(tmp_path / "run")
+    assert kept.step == 6
+    assert_same(kept, train.fit(MLP.change(steps=6), tiny))
+    assert kept.sample(8).isfinite().all()
+
+
+def test_an_absurd_learning_rate_diverges_in_words(tiny):
+    with pytest.raises(train.Diverged, match=r"diverged at step \d+: .*A lower learning rate") as stop:
+        train.fit(MLP.change(d_lr=1e38, g_lr=1e38), tiny)
+    assert "checkpoint" not in str(stop.value)
+
+
+# Learning
+
+
+def test_mlp_gan_learns_where_the_ink_is():
+    digits = data.load("mnist", limit=2_000)
+    run = train.fit(recipes.get("mlp-gan", steps=250), digits)
+    untrained = train.Run.start(run.recipe, run.data)
+    ink = digits.images.mean(0)
+    distance, before = ((game.sample(500).mean(0) - ink).abs().mean() for game in (run, untrained))
+    assert distance < 0.6 * before  # 0.3 to 0.45, by the seed
+
+
+# Several processes
+
+
+def test_two_processes_train_one_pair_of_networks(tmp_path, environment):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = Path(__file__).with_name("two_processes.py")
+    done = subprocess.run([*launch, script, tmp_path], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for name in ("mlp-gan", "penalty"):
+        ranks = [load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in range(2)]
+        assert_same_tensors(*ranks)
+        start = load_file(tmp_path / f"{name}-start.safetensors")
+        assert start.keys() == ranks[0].keys()
+        assert all(not torch.equal(start[key], ranks[0][key]) for key in start)
+        assert len(list((tmp_path / name).iterdir())) == 3
+    assert train.load(tmp_path / "mlp-gan").step == 12
+    # In its first epoch each process saw its half of the images, and together they saw all of them once.
+    halves = [load_file(tmp_path / f"seen-{rank}.safetensors")["images"][:320] for rank in range(2)]
+    seen = sorted(image.numpy().tobytes() for image in torch.cat(halves))
+    assert seen == sorted(image.numpy().tobytes() for image in data.load("mnist", limit=640).images)
