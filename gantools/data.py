@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -255,23 +256,30 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[st
 
 def _fetch(name: str, split: str, folder: str) -> tuple[np.ndarray, np.ndarray]:
     """One split by torchvision, in our format: images uint8 [N, C, H, W], labels int64 [N] from 0."""
-    from torchvision import datasets  # here, so that reading a bundled set does not wait for it
-
-    train = split == "train"
+    source, train = _source(name), split == "train"
     if name == "cifar10":
-        raw = datasets.CIFAR10(folder, train=train, download=True)
+        raw = source(folder, train=train, download=True)
         return np.ascontiguousarray(raw.data.transpose(0, 3, 1, 2)), np.array(raw.targets)
     if name.startswith("emnist"):
-        raw = datasets.EMNIST(folder, split=name.removeprefix("emnist-"), train=train, download=True)
+        raw = source(folder, split=name.removeprefix("emnist-"), train=train, download=True)
         upright = raw.data.transpose(1, 2)  # EMNIST stores each image with rows and columns exchanged
         return upright[:, None].numpy(), raw.targets.numpy() - (name == "emnist-letters")  # its letters start at 1
-    source = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
     raw = source(folder, train=train, download=True)
     return raw.data[:, None].numpy(), raw.targets.numpy()
 
 
+def _source(name: str) -> Any:
+    """The class of torchvision that knows the set."""
+    from torchvision import datasets  # here, so that reading a bundled set does not wait for it
+
+    if name.startswith("emnist"):
+        return datasets.EMNIST
+    return {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[name]
+
+
 def _by_hand(name: str, folder: Path, error: Exception) -> str:
+    tried = getattr(_source(name), "mirrors", None) or [getattr(_source(name), "url", "torchvision's address")]
     return (
-        f"downloading {name} with torchvision failed ({error}). Fetch it elsewhere and put train.npz and test.npz, "
-        f"each with `images` uint8 [N, C, H, W] and `labels` int64 [N], into {folder}"
+        f"downloading {name} with torchvision failed ({error}). Tried {', '.join(tried)}. Fetch it elsewhere and put "
+        f"train.npz and test.npz, each with `images` uint8 [N, C, H, W] and `labels` int64 [N], into {folder}"
     )

@@ -192,7 +192,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
 PROFILES = ("smoke", "quick", "full")
-QUICK_STEPS = {"mlp-gan": 2_496}  # 16 epochs of 10,000 images
+QUICK_STEPS = {"mlp-gan": 2_184}  # 14 epochs of 10,000 images
 SMOKE_STEPS = 20
 
 

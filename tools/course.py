@@ -10,9 +10,11 @@ import hashlib
 import html
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def execute(path: Path) -> tuple[Notebook, float]:
 
 
 def clean(notebook: Notebook) -> Notebook:
-    """Without what differs from run to run or shows as an error when reopened: widget views, timings, kernel."""
+    """Without what differs from run to run or shows as an error when reopened: widget views, kernel, metadata."""
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},
@@ -114,24 +116,36 @@ def run(store: bool) -> int:
     if store:
         os.environ["GANTOOLS_PROFILE"] = "quick"
         os.environ["GANTOOLS_DATA"] = tempfile.mkdtemp()  # as a reader sees it: bundled data alone
-    lessons, failed, started = notebooks(), 0, time.perf_counter()
-    print(f"{len(lessons)} notebooks, profile {recipes.profile()}", flush=True)
-    for path in lessons:
-        try:
-            notebook, seconds = execute(path)
-        except CellExecutionError as error:
-            failed += 1
-            print(f"{title(path):36} FAILED\n{error}", flush=True)
-            continue
-        as_html(clean(notebook), path, lessons)
-        print(f"{title(path):36} {seconds:6.1f} s   {page(path).relative_to(ROOT)}", flush=True)
-        if store:
-            notebook.metadata["gantools"] = {"fingerprint": fingerprint(notebook)}
-            nbformat.write(notebook, path)
+    lessons, started = notebooks(), time.perf_counter()
+    # One notebook a core, each on one thread: two thread pools on the same cores trip over each other.
+    # Stored outputs print their times, so those notebooks run alone.
+    at_once = 1 if store else min(len(lessons), os.cpu_count() or 1)
+    if at_once > 1:
+        os.environ["OMP_NUM_THREADS"] = "1"
+    print(f"{len(lessons)} notebooks, {at_once} at once, profile {recipes.profile()}", flush=True)
+    with ThreadPoolExecutor(at_once) as pool:
+        failed = sum(pool.map(lambda path: not run_one(path, lessons, store), lessons))
     first = f'<meta http-equiv="refresh" content="0; url={page(lessons[0]).name}">\n'
+    BUILD.mkdir(exist_ok=True)
     (BUILD / "index.html").write_text(first)
     print(f"all in {time.perf_counter() - started:.0f} s; open build/index.html")
     return failed
+
+
+def run_one(path: Path, lessons: list[Path], store: bool) -> bool:
+    """Run one notebook and write its page, and its outputs where asked; whether it ran to its end."""
+    try:
+        notebook, seconds = execute(path)
+    except CellExecutionError as error:
+        print(f"{title(path):36} FAILED\n{error}", flush=True)
+        return False
+    as_html(clean(notebook), path, lessons)
+    print(f"{title(path):36} {seconds:6.1f} s   {page(path).relative_to(ROOT)}", flush=True)
+    if store:
+        notebook.metadata["gantools"] = {"fingerprint": fingerprint(notebook)}
+        nbformat.write(notebook, path)
+        subprocess.run([sys.executable, "-m", "nbstripout", "--keep-output", "--keep-count", path], check=True)
+    return True
 
 
 def address(url: str) -> None:
