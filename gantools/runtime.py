@@ -1,11 +1,14 @@
-"""What lies under a training: precision, seeds, and a Ctrl-C that waits for the end of the step."""
+"""What lies under a training: precision, seeds, the order of the images, processes, and a Ctrl-C that waits."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
+from accelerate import Accelerator
+from torch import Tensor
 
 
 def mix_seed(*numbers: int) -> int:
@@ -27,6 +30,25 @@ def seed_step(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         getattr(torch, device.type).manual_seed(seed)
+
+
+def batch_index(count: int, batch: int, seed: int, step: int) -> Tensor:
+    """Which of `count` images a step sees, int64 [batch]; each epoch of ⌊count / batch⌋ steps has its own order."""
+    epoch, place = divmod(step, count // batch)
+    return _order(count, mix_seed(seed, epoch))[place * batch : (place + 1) * batch]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def mean_over_processes(accelerator: Accelerator, row: dict[str, float]) -> dict[str, float]:
+    """The numbers of a row, averaged over the processes, each of which saw its share of every batch."""
+    if accelerator.num_processes == 1 or not row:
+        return row
+    values = torch.tensor(list(row.values()), dtype=torch.float64, device=accelerator.device)
+    return dict(zip(row, accelerator.reduce(values, "mean").tolist(), strict=True))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

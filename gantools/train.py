@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 
@@ -22,8 +21,15 @@ from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import gradient_penalty
 from gantools.recipes import Recipe
-from gantools.run import Row, Run
-from gantools.runtime import autocast_for, deferred_interrupt, mix_seed, seed_step
+from gantools.run import Run
+from gantools.runtime import (
+    autocast_for,
+    batch_index,
+    deferred_interrupt,
+    mean_over_processes,
+    mix_seed,
+    seed_step,
+)
 
 __all__ = ["Diverged", "Run", "d_step", "fit", "g_step", "load", "shipped"]
 
@@ -121,9 +127,7 @@ def fit(
     with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, bar:
         while run.step < total and not interrupted():
             started = perf_counter()
-            epoch, place = divmod(run.step, steps_per_epoch)
-            index = _order(len(dataset), recipe.seed, epoch)[place * recipe.batch : (place + 1) * recipe.batch]
-            index = index[rank::world].to(device)
+            index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)[rank::world].to(device)
             real = images.index_select(0, index), labels[index]
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
@@ -144,7 +148,7 @@ def fit(
                 raise Diverged(_post_mortem(run, scores, out))
             bar.update()
             if run.step % steps_per_epoch == 0 or run.step == total:
-                run.open_row = _over_processes(accelerator, run.open_row)
+                run.open_row = mean_over_processes(accelerator, run.open_row)
                 if run.step % steps_per_epoch == 0:
                     run.close_row()
                 bar.set_postfix({key: f"{run.history[-1][key]:.3f}" for key in ("d_loss", "g_loss")}, refresh=False)
@@ -178,20 +182,6 @@ def _scores(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
         "real_accuracy": (real_logits > 0).float().mean(),
         "fake_accuracy": (fake_logits < 0).float().mean(),
     }
-
-
-@lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order in which an epoch sees its images, int64 [count]."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(mix_seed(seed, epoch)))
-
-
-def _over_processes(accelerator: Accelerator, row: Row) -> Row:
-    """A row of sums, averaged over the processes, each of which saw its share of every batch."""
-    if accelerator.num_processes == 1 or not row:
-        return row
-    sums = torch.tensor(list(row.values()), dtype=torch.float64, device=accelerator.device)
-    return dict(zip(row, accelerator.reduce(sums, "mean").tolist(), strict=True))
 
 
 def _post_mortem(run: Run, scores: dict[str, Tensor], out: str | Path | None) -> str:

@@ -95,3 +95,12 @@ def test_it_works_outside_the_main_thread():
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+def test_an_epoch_sees_each_image_once_in_an_order_of_its_own():
+    epochs = [torch.cat([runtime.batch_index(20, 5, 0, step) for step in range(first, first + 4)]) for first in (0, 4)]
+    assert all(sorted(epoch.tolist()) == list(range(20)) for epoch in epochs)
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert not torch.equal(runtime.batch_index(20, 5, 1, 0), runtime.batch_index(20, 5, 0, 0)), "the seed decides"
+    assert runtime.batch_index(23, 5, 0, 4).tolist() == runtime.batch_index(23, 5, 0, 4).tolist()
+    assert len(runtime.batch_index(23, 5, 0, 3)) == 5, "the last three images of this epoch are left out"
