@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
+from accelerate import PartialState
 
 from gantools import __version__, data, plots, recipes, runtime, train
 from gantools.recipes import RecipeError
@@ -76,6 +77,8 @@ def _train(options: argparse.Namespace) -> None:
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)
     out = options.out or Path("runs") / recipe.name
     run = train.fit(recipe, dataset, out, resume=options.resume)
+    if not PartialState().is_main_process:
+        return
     last = ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key.endswith("loss"))
     print(f"{out}: {run.step:,} steps in {run.seconds:.0f} s, {last}")
 
