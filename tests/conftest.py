@@ -1,6 +1,7 @@
 """What every test starts from: an empty cache, one thread, a CPU, and a few tiny fixtures."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def clean_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("GANTOOLS_DATA", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("GANTOOLS_PROFILE", raising=False)
     torch.set_num_threads(1)
+    # Started in the background, Python ignores Ctrl-C; the tests that press it need it heard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def random_set(
