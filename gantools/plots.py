@@ -126,7 +126,9 @@ def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, 
     while True:
         step = math.ceil(len(frames) / GIF_FRAMES)
         kept = frames[::-step][::-1]  # the last frame always stays
-        raw = imageio.imwrite("<bytes>", kept, extension=".gif", duration=1000 * seconds / len(kept), loop=0)
+        timing = {"duration": 1000 * seconds / len(kept), "loop": 0}
+        # Optimised palettes differ from frame to frame, and then Pillow cannot read back what it wrote.
+        raw = imageio.imwrite("<bytes>", kept, extension=".gif", optimize=False, **timing)
         if len(raw) <= GIF_BYTES or len(kept) == 1:
             return Picture(raw, alt or f"Animation of {len(snapshots)} moments of a training at a fixed z", "gif")
         frames = frames[::-2][::-1]

@@ -245,3 +245,10 @@ def test_two_live_pictures_do_not_replace_each_other(shell, recipe, start):
         plots.live(count=2)(run)
     ids = [output.transient["display_id"] for output in captured.outputs]
     assert len(set(ids)) == 2
+
+
+def test_an_animation_can_be_read_back_frame_by_frame():
+    """With optimised palettes Pillow could not: No packer found from P to L."""
+    saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"][::5]
+    frames = imageio.imread(plots.gif([data.from_uint8(images) for images in saved]).raw, extension=".gif")
+    assert len(frames) == len(saved)
