@@ -1,6 +1,6 @@
 """How long an epoch of `mlp-gan` takes: ours against the common way of writing it.
 
-    python benchmarks/throughput.py [--threads 1] [--rounds 5] [--images 10000]
+    python benchmarks/throughput.py [--threads 1] [--rounds 10] [--images 10000]
 
 The common way: a DataLoader over torchvision's MNIST with ToTensor and Normalize, fp32, layers and Adam as torch
 brings them, D's two halves one after the other, new noise for each player. Same networks, same batch. The contenders
@@ -94,7 +94,7 @@ def our_way(digits: ImageSet, **changes: object) -> Callable[[], int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time an epoch of mlp-gan, ours against the common way.")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--images", type=int, default=10_000)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -13,6 +13,7 @@ There is no random state to store: `train.fit` seeds every step from (seed, step
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,10 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         if networks_only:
             modules.pop("generator")
     networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
-    if not all(value.isfinite().all() for value in networks.values()):
-        raise CheckpointError(f"{folder}: these weights are NaN or infinite; the checkpoint there is kept")
     if half:
         networks = {key: value.half() if value.is_floating_point() else value for key, value in networks.items()}
+    if not all(value.isfinite().all() for value in networks.values()):
+        raise CheckpointError(f"{folder}: these weights are NaN or infinite; the checkpoint there is kept")
     contents = {"networks": networks}
     if not networks_only:
         contents["optimizers"] = {
@@ -76,7 +77,7 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         "open_row": run.open_row,
     }
     _write(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
-    for stale in folder.glob("*.safetensors"):
+    for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
         if stale.name not in [entry["file"] for entry in files.values()]:
             stale.unlink()
     run.folder = folder
@@ -124,6 +125,8 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         "classes": list(dataset.classes),
         "digest": dataset.digest() if out else "",
     }
+    if out is not None:
+        _check_writable(Path(out))
     if out is None or not (Path(out) / "run.json").exists():
         return Run.start(recipe, data)
     if not resume:
@@ -137,6 +140,10 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
     if changed:
         differences = ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
         raise CheckpointError(f"{out} was trained otherwise ({differences}); resume it as it was, or start elsewhere")
+    if recipe.total_steps(len(dataset)) < run.step:
+        raise CheckpointError(
+            f"{out} is at step {run.step} already, beyond the {recipe.total_steps(len(dataset))} asked"
+        )
     run.recipe = recipe
     return run
 
@@ -149,6 +156,16 @@ def resumable(folder: str | Path) -> bool:
 def shipped() -> list[str]:
     """The names of the runs that come with the package."""
     return sorted(path.parent.name for path in (ASSETS / "checkpoints").glob("*/run.json"))
+
+
+def _check_writable(folder: Path) -> None:
+    """Now, and not at the first save, when the training so far would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CheckpointError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
 
 
 def _write(path: Path, raw: bytes) -> None:

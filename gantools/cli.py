@@ -108,7 +108,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = PartialState().device
     title = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"gantools {__version__}, torch {torch.__version__}, profile {recipes.profile()}")
     print(f"device    {device.type} ({title}), precision auto = {runtime.resolve_precision('auto', device)}")

@@ -33,6 +33,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
 SPLITS = ("train", "test")
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
 MIN_SIDE, MAX_SIDE = 28, 64  # pixels
+MAX_CLASSES = 10_000  # of an own set: beyond that a label is an identifier
 
 
 class DataError(ValueError):
@@ -103,7 +104,10 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def cache_dir() -> Path:
     """Where downloaded sets live: `$GANTOOLS_DATA`, or `~/.cache/gantools`."""
-    return Path(os.environ.get("GANTOOLS_DATA") or "~/.cache/gantools").expanduser()
+    try:
+        return Path(os.environ.get("GANTOOLS_DATA") or "~/.cache/gantools").expanduser()
+    except RuntimeError:  # a container whose user has no home
+        return Path(tempfile.gettempdir()) / "gantools"
 
 
 def load(
@@ -123,8 +127,12 @@ def load(
     """
     if split not in SPLITS:
         raise DataError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
+    for option, count in (("limit", limit), ("per_class", per_class)):
+        if count is not None and not isinstance(count, int):
+            raise DataError(f"{option}={count!r}: expected a whole number")
+    name = str(name)
     path, note = _find(name, split, download)
-    known = str(name) if str(name) in CLASSES else None
+    known = name if name in CLASSES else None
     images, labels = _read(path, CLASSES.get(known or ""))
     classes = CLASSES[known] if known else tuple(str(label) for label in range(int(labels.max()) + 1))
     if limit is not None and not 1 <= limit <= len(images):
@@ -188,7 +196,7 @@ def found() -> dict[str, str]:
     """For every known set, where `load` would take it from: 'cache', 'bundled part', or 'missing'."""
     places = {}
     for name in CLASSES:
-        cached = all((cache_dir() / name / f"{split}.npz").exists() for split in SPLITS)
+        cached = all(os.path.exists(cache_dir() / name / f"{split}.npz") for split in SPLITS)
         bundled = (ASSETS / "data" / name).is_dir()
         places[name] = "cache" if cached else "bundled part" if bundled else "missing"
     return places
@@ -201,9 +209,9 @@ def _find(name: str | Path, split: str, fetch: bool) -> tuple[Path, str]:
             raise DataError(f"{name} does not exist (a data set is an .npz file with `images` and `labels`)")
         return Path(name), ""
     cached = cache_dir() / str(name) / f"{split}.npz"
-    if fetch and not cached.exists():
+    if fetch and not os.path.exists(cached):  # False, not an error, in a cache that belongs to somebody else
         download(str(name))
-    if cached.exists():
+    if os.path.exists(cached):
         return cached, ""
     bundled = ASSETS / "data" / str(name) / f"{split}.npz"
     if bundled.exists():
@@ -230,7 +238,8 @@ def _read(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.n
         raise
     except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, *BROKEN_ZIP) as error:
         # Half a download, a text file, an array of Python objects: for the reader, all the same.
-        raise DataError(f"{path}: not a readable .npz archive ({error}); delete it and fetch it again") from error
+        cure = "delete it and fetch it again" if cache_dir() in path.parents else "write it with gantools.data.save"
+        raise DataError(f"{path}: not a readable .npz archive ({error}); {cure}") from error
     _check(path, images, labels, classes)
     return images, labels.astype(np.int64)
 
@@ -249,9 +258,9 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[st
         refuse("`labels` of dtype", "int64", labels.dtype)
     if labels.shape != images.shape[:1] or not len(labels):
         refuse("`labels` of shape", f"[{len(images)}], one for each image and at least one", list(labels.shape))
-    top = f"0 to {len(classes) - 1}" if classes else "from 0"
-    if labels.min() < 0 or (classes and labels.max() >= len(classes)):
-        refuse("labels", top, f"{labels.min()} to {labels.max()}")
+    top = (len(classes) if classes else MAX_CLASSES) - 1
+    if not 0 <= int(labels.min()) <= int(labels.max()) <= top:
+        refuse("labels in", f"0 to {top}", f"{labels.min()} to {labels.max()}")
 
 
 def _fetch(name: str, split: str, folder: str) -> tuple[np.ndarray, np.ndarray]:

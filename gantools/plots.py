@@ -87,7 +87,7 @@ def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[st
     figure = Figure(figsize=(9, 0.3 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
     for axes, images, title in zip(figure.subplots(1, 2), (real, fake), titles, strict=True):
         _show(axes, tile(images, columns), title)
-    return _render(figure, f"{titles[0]} images on the left, {titles[1]} images on the right")
+    return _render(figure, f"Left: {titles[0]}; right: {titles[1]}")
 
 
 def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) -> Picture:
@@ -101,7 +101,10 @@ def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) 
 
 
 def curves(history: Sequence[Row], *, title: str = "") -> Picture:
-    """Both losses, and what D says of real and generated images, over the steps; dotted: a D that can only guess."""
+    """Both losses, and what D says of real and generated images, over the steps.
+
+    Dotted: where a D that can only guess would be, under the cross-entropy losses.
+    """
     if not history:
         raise ValueError("the history is empty: train at least one step")
     steps = [row["step"] for row in history]

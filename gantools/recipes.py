@@ -71,8 +71,14 @@ class Recipe:
         for name in positive + tuple(n for n in ("steps", "g_batch") if getattr(self, n) is not None):
             if not getattr(self, name) > 0:  # "not": NaN is refused too
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
-        if self.seed < 0 or self.r1 < 0 or self.r2 < 0:
-            raise ValueError(f"recipe {self.name}: seed, r1 and r2 must not be negative")
+        if self.seed >= 2**63:
+            raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
+        for name in ("seed", "r1", "r2"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
+        for name in ("real_target", "fake_target"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must lie in [0, 1]")
         for name in ("beta1", "beta2", "ema"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must lie in [0, 1)")
@@ -150,8 +156,8 @@ MLP_GAN = Recipe(
 )
 """The MLP GAN of lesson 01, after a PyTorch notebook on MNIST; 100 epochs of batches of 64.
 
-Where it leaves its source: D sees both halves as one batch (without batch norm that changes no number and saves
-time); the last, smaller batch of an epoch is dropped. fp32, because networks this small gain nothing from bf16.
+Where it leaves its source: D sees both halves as one batch (without batch norm that is the same game, and faster);
+the last, smaller batch of an epoch is dropped. fp32, because networks this small gain nothing from bf16.
 """
 
 RECIPES = {recipe.name: recipe for recipe in (MLP_GAN,)}

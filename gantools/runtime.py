@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -72,9 +72,10 @@ def cpu_has_bf16() -> bool:
     return any(check() for check in checks if check)
 
 
-def autocast_for(precision: str, device: torch.device) -> torch.autocast:
+def autocast_for(precision: str, device: torch.device) -> AbstractContextManager:
     """The context in which networks run forward: bf16 where `resolve_precision` says so, else as it is."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(precision, device) == "bf16")
+    half = resolve_precision(precision, device) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
 
 
 @contextmanager

@@ -101,17 +101,20 @@ def fit(
     """Train a recipe on a data set; with `out`, the run is saved in that folder every minute and at the end.
 
     `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
-    in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt. `on_epoch(run)` is called after
-    each epoch and at the end. Raises `Diverged` for a loss that is no number, `CheckpointError` if `out` does not fit.
+    in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
+    without saving). `on_epoch(run)` is called after each epoch and at the end. Raises `Diverged` for a loss that is no
+    number, `CheckpointError` if `out` does not fit.
     """
-    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
+    accelerator = Accelerator(
+        mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)]
+    )
     rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
     recipe = recipe.suited_to(dataset.images.shape, dataset.classes)
+    steps_per_epoch, total = len(dataset) // recipe.batch, recipe.total_steps(len(dataset))
     run = checkpoint.open_run(recipe, dataset, out, resume).to(device)
     generator, discriminator = accelerator.prepare(run.player.train(), run.discriminator.train())
     images, labels = dataset.images.to(device), dataset.labels.to(device)
     autocast = autocast_for(recipe.precision, device)
-    steps_per_epoch, total = len(dataset) // recipe.batch, recipe.total_steps(len(dataset))
 
     def fakes(y: Tensor) -> Labelled:
         with autocast:
@@ -153,7 +156,11 @@ def fit(
                     run.close_row()
                 bar.set_postfix({key: f"{run.history[-1][key]:.3f}" for key in ("d_loss", "g_loss")}, refresh=False)
                 if on_epoch and accelerator.is_main_process:
-                    on_epoch(run)
+                    try:
+                        on_epoch(run)
+                    except Exception:
+                        save()  # a plot that fails must not cost the training
+                        raise
             if perf_counter() - saved > SAVE_EVERY:
                 save()
                 saved = perf_counter()

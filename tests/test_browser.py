@@ -94,6 +94,13 @@ def page(browser):
     page.close()
 
 
+def assert_every_picture_is_shown(page):
+    shown = (
+        "() => [...document.querySelectorAll('.jp-OutputArea-output img')].map(i => i.complete && i.naturalWidth > 0)"
+    )
+    assert len(page.evaluate(shown)) >= 10 and all(page.evaluate(shown))
+
+
 @each_exhibit
 def test_the_slider_moves_the_picture(lab, page, notebook):
     page.goto(f"{lab}/{notebook.name}?reset")
@@ -110,6 +117,12 @@ def test_the_slider_moves_the_picture(lab, page, notebook):
         page.keyboard.press("ArrowRight")
     page.wait_for_function("([image, source]) => image.src !== source", arg=[picture.element_handle(), before])
 
+    frame, place = page.locator("img.frame").first, page.locator(".jp-Notebook input[type=range]").first
+    before = frame.get_attribute("src")
+    place.fill("10")  # the preview's own slider, which needs no kernel
+    assert frame.get_attribute("src") != before
+
+    assert_every_picture_is_shown(page)
     text = page.locator(".jp-Notebook").inner_text()
     for sign in ("Error displaying widget", "Failed to load model class", "Traceback", "Loading widget..."):
         assert sign not in text, sign
@@ -124,4 +137,5 @@ def test_reopened_without_a_kernel_it_still_shows_the_exhibit(lab, page, noteboo
     sheet.wait_for(state="attached")
     sheet.scroll_into_view_if_needed()
     assert page.evaluate("image => image.complete && image.naturalWidth > 500", sheet.element_handle())
+    assert_every_picture_is_shown(page)
     assert "Error displaying widget" not in page.locator(".jp-Notebook").inner_text()

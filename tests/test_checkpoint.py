@@ -322,3 +322,29 @@ def test_a_run_without_optimizers_cannot_be_resumed(trained, tiny, tmp_path):
     folder = checkpoint.save(trained, tmp_path / "shipped", networks_only=True)
     with pytest.raises(CheckpointError, match="sampled from, not resumed"):
         train.fit(trained.recipe, tiny, folder, resume=True)
+
+
+def test_files_of_others_in_the_folder_stay(start, recipe, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    checkpoint.save(start(recipe), tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == b"mine"
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(start, recipe, tmp_path):
+    run = start(recipe)
+    next(run.player.parameters()).data.fill_(1e5)
+    checkpoint.save(run, tmp_path / "whole")
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        checkpoint.save(run, tmp_path / "half", half=True)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_training(recipe, tiny, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(CheckpointError, match="cannot write into"):
+        checkpoint.open_run(recipe, tiny, tmp_path / "file", resume=False)
+
+
+def test_a_run_beyond_the_steps_asked_for_is_not_shortened(recipe, tiny, tmp_path):
+    train.fit(recipe.change(steps=4), tiny, tmp_path)
+    with pytest.raises(CheckpointError, match="at step 4 already, beyond the 2"):
+        train.fit(recipe.change(steps=2), tiny, tmp_path, resume=True)

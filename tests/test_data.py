@@ -550,3 +550,24 @@ def test_fashion_mnist_comes_from_its_own_class(mirror, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", lambda *arguments, **options: garments)
     data.download("fashion-mnist")
     assert data.load("fashion-mnist").labels.tolist() == [1, 9]
+
+
+@pytest.mark.parametrize("label", [data.MAX_CLASSES, 2**64 - 1])
+def test_an_identifier_is_no_class(tmp_path, label):
+    path = tmp_path / "own.npz"
+    labels = np.array([0, label], dtype=np.uint64)
+    np.savez(path, images=np.zeros((2, 1, 28, 28), np.uint8), labels=labels)
+    with pytest.raises(DataError, match=rf"own\.npz.*0 to {label}"):
+        data.load(path)
+
+
+@pytest.mark.parametrize("option", [{"limit": 2.5}, {"limit": "5"}, {"per_class": 1.5}])
+def test_counts_are_whole_numbers(option):
+    with pytest.raises(DataError, match="expected a whole number"):
+        data.load("mnist", **option)
+
+
+def test_a_user_without_a_home_has_a_cache_too(monkeypatch):
+    monkeypatch.delenv("GANTOOLS_DATA")
+    monkeypatch.setattr(data.Path, "expanduser", lambda path: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert data.cache_dir().name == "gantools"

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import torch
 
-from gantools import REPOSITORY, recipes, train
+from gantools import REPOSITORY, __version__, recipes, train
 
 ROOT = Path(__file__).resolve().parent.parent
 specification = importlib.util.spec_from_file_location("course", ROOT / "tools" / "course.py")
@@ -108,7 +108,7 @@ def test_a_lesson_has_the_length_of_a_lesson(path):
 def test_the_set_up_cell_is_the_same_everywhere(path):
     first, model = code_of(nbformat.read(path, 4))[0], code_of(nbformat.read(LESSONS[0], 4))[0]
     assert first.metadata.tags == ["setup"] and first.source == model.source
-    assert f"git+{REPOSITORY}@v" in first.source
+    assert f"git+{REPOSITORY}@v{__version__}" in first.source
 
 
 def test_the_address_of_the_repository_is_the_same_everywhere():

@@ -127,12 +127,12 @@ def test_real_images_are_left_and_generated_ones_right():
     picture = plots.compare(levels(*[1] * 16, shape=(1, 28, 28)), levels(*[-1] * 16, shape=(1, 28, 28)), columns=4)
     left, right = thirds(picture, 2)
     assert left > 200 > right
-    assert picture.alt == "real images on the left, generated images on the right"
+    assert picture.alt == "Left: real; right: generated"
 
 
 def test_compare_takes_other_titles_and_numbers():
     picture = plots.compare(levels(0, 0, 0), levels(0), titles=("before", "after"))
-    assert picture.alt == "before images on the left, after images on the right"
+    assert picture.alt == "Left: before; right: after"
 
 
 def test_a_strip_goes_from_left_to_right():

@@ -342,3 +342,18 @@ def test_an_unknown_profile_is_refused(monkeypatch):
 def test_a_recipe_is_written_with_keywords_only():
     with pytest.raises(TypeError):
         Recipe("mine", nets.MLPGenerator, nets.MLPDiscriminator)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 2**63}, {"r1": float("nan")}, {"real_target": 5.0}, {"fake_target": -0.1}, {"r2": -1.0}]
+)
+def test_values_without_a_meaning_are_refused_by_name(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        recipes.get("mlp-gan", **change)
+
+
+@pytest.mark.parametrize("profile", recipes.PROFILES)
+def test_every_lesson_has_a_length_in_every_profile(monkeypatch, profile):
+    monkeypatch.setenv("GANTOOLS_PROFILE", profile)
+    for name in recipes.QUICK_STEPS:
+        assert recipes.lesson(name).total_steps(10_000) > 0

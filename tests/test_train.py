@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import interpolate
@@ -557,3 +558,21 @@ def test_two_processes_train_one_pair_of_networks(tmp_path, environment):
     halves = [load_file(tmp_path / f"seen-{rank}.safetensors")["images"][:320] for rank in range(2)]
     seen = sorted(image.numpy().tobytes() for image in torch.cat(halves))
     assert seen == sorted(image.numpy().tobytes() for image in data.load("mnist", limit=640).images)
+
+
+def test_an_error_in_on_epoch_does_not_cost_the_training(recipe, tiny, tmp_path):
+    def fail(run):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train.fit(recipe, tiny, tmp_path, on_epoch=fail)
+    assert train.load(tmp_path).step == 5, "the end of the first epoch"
+
+
+def test_the_precision_is_the_recipes_whatever_the_launcher_says(recipe, tiny, monkeypatch):
+    plain = train.fit(recipe, tiny)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    launched = train.fit(recipe, tiny)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert torch.equal(plain.sample(4), launched.sample(4))

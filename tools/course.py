@@ -20,7 +20,7 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
 from gantools import ASSETS, REPOSITORY, recipes
@@ -40,7 +40,8 @@ def notebooks() -> list[Path]:
 
 def fingerprint(notebook: Notebook) -> str:
     """SHA-256 of all that decides a notebook's outputs: its code, the recipes and checkpoints it names."""
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = [cell.source for cell in cells if "setup" not in cell.metadata.get("tags", [])]  # it holds the address
     text = "\n".join(code)
     parts = [*code, *(recipe.digest() for name, recipe in recipes.RECIPES.items() if f'"{name}' in text)]
     for about in sorted((ASSETS / "checkpoints").glob("*/run.json")):
@@ -136,7 +137,7 @@ def run_one(path: Path, lessons: list[Path], store: bool) -> bool:
     """Run one notebook and write its page, and its outputs where asked; whether it ran to its end."""
     try:
         notebook, seconds = execute(path)
-    except CellExecutionError as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         print(f"{title(path):36} FAILED\n{error}", flush=True)
         return False
     as_html(clean(notebook), path, lessons)
