@@ -260,7 +260,7 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[st
         refuse("`labels` of shape", f"[{len(images)}], one for each image and at least one", list(labels.shape))
     top = (len(classes) if classes else MAX_CLASSES) - 1
     if not 0 <= int(labels.min()) <= int(labels.max()) <= top:
-        refuse("labels in", f"0 to {top}", f"{labels.min()} to {labels.max()}")
+        refuse("labels", f"0 to {top}" if classes else f"from 0 up to {top:,}", f"{labels.min()} to {labels.max()}")
 
 
 def _fetch(name: str, split: str, folder: str) -> tuple[np.ndarray, np.ndarray]:
