@@ -140,10 +140,9 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
     if changed:
         differences = ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)
         raise CheckpointError(f"{out} was trained otherwise ({differences}); resume it as it was, or start elsewhere")
-    if recipe.total_steps(len(dataset)) < run.step:
-        raise CheckpointError(
-            f"{out} is at step {run.step} already, beyond the {recipe.total_steps(len(dataset))} asked"
-        )
+    asked = recipe.total_steps(len(dataset))
+    if asked < run.step:
+        raise CheckpointError(f"{out} is at step {run.step} already, beyond the {asked} asked")
     run.recipe = recipe
     return run
 

@@ -202,28 +202,28 @@ def found() -> dict[str, str]:
     return places
 
 
-def _find(name: str | Path, split: str, fetch: bool) -> tuple[Path, str]:
+def _find(name: str, split: str, fetch: bool) -> tuple[Path, str]:
     """The file to read, and a note where it holds only a part of the set."""
     if Path(name).suffix == ".npz":
         if not Path(name).exists():
             raise DataError(f"{name} does not exist (a data set is an .npz file with `images` and `labels`)")
         return Path(name), ""
-    cached = cache_dir() / str(name) / f"{split}.npz"
+    cached = cache_dir() / name / f"{split}.npz"
     if fetch and not os.path.exists(cached):  # False, not an error, in a cache that belongs to somebody else
-        download(str(name))
+        download(name)
     if os.path.exists(cached):
         return cached, ""
-    bundled = ASSETS / "data" / str(name) / f"{split}.npz"
+    bundled = ASSETS / "data" / name / f"{split}.npz"
     if bundled.exists():
         if name == "mnist" and split == "test":
             return bundled, ""  # all 10,000 of them
         return bundled, f"the bundled part of the set; `python -m gantools data {name}` fetches all of it"
-    if str(name) in CLASSES:
+    if name in CLASSES:
         raise DataError(
             f"{name}/{split} is neither in {cache_dir()} nor bundled: `python -m gantools data {name}` downloads it"
         )
     raise DataError(
-        f"no data set {str(name)!r}: known are {', '.join(CLASSES)}, a path to an .npz file, or your own in {cached}"
+        f"no data set {name!r}: known are {', '.join(CLASSES)}, a path to an .npz file, or your own in {cached}"
     )
 
 

@@ -58,7 +58,7 @@ def latent(run: Run, *, directions: int = 4, seed: int = 0) -> LatentExplorer:
     def draw() -> None:
         pull = torch.tensor([slider.value for slider in pulls]) @ axes  # [z_dim]
         z = between(ends[:1], ends[1:], walk.value, run.recipe.noise) + pull
-        picture.value = plots.encode(plots.tile(run.sample(z=z), 1, ZOOM), "").raw
+        picture.value = plots.encode(plots.tile(_first_class(run, z), 1, ZOOM), "").raw
         status.value = "The digit at this point of the latent space" if run.data["name"] == "mnist" else ""
 
     def draw_again() -> None:
@@ -93,12 +93,16 @@ def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int =
     Principal components of generated images, each carried back to the z that correlates with it.
     """
     z = run.draw_z(samples, seed)
-    labels = [0] * samples if run.recipe.classes else None
-    pixels = run.sample(z=z, labels=labels).flatten(1)
+    pixels = _first_class(run, z).flatten(1)
     pixels = pixels - pixels.mean(0)
     _, _, components = torch.linalg.svd(pixels, full_matrices=False)
     found = (pixels @ components[:count].T).T @ (z - z.mean(0))  # [count, z_dim]
     return torch.nn.functional.normalize(found, dim=1) * z.std()
+
+
+def _first_class(run: Run, z: Tensor) -> Tensor:
+    """Samples of z, all of the first class where the run knows classes."""
+    return run.sample(z=z, labels=[0] * len(z) if run.recipe.classes else None)
 
 
 def _guarded(action: Callable[[], None], status: widgets.HTML) -> None:
@@ -113,7 +117,7 @@ def _walk_preview(run: Run, ends: Tensor) -> str:
     """The walk from A to B as a contact sheet, with a slider that needs no kernel."""
     shares = [index / (FRAMES - 1) for index in range(FRAMES)]
     z = torch.cat([between(ends[:1], ends[1:], share, run.recipe.noise) for share in shares])
-    images = run.sample(z=z, labels=[0] * FRAMES if run.recipe.classes else None)
+    images = _first_class(run, z)
     sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a walk between two points of z")
     frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "").uri for image in images]
     side = run.recipe.image_shape[2] * ZOOM

@@ -87,7 +87,7 @@ class Run:
 
     def to(self, device: torch.device) -> "Run":
         """Networks and optimizer states to a device, convolutions in the memory order that is fast there."""
-        for network in filter(None, (self.player, self.discriminator, self.average)):
+        for network in self._networks():
             network.to(device, memory_format=torch.channels_last)
         for optimizer in (self.g_optimizer, self.d_optimizer):
             for parameter, state in optimizer.state.items():
@@ -98,9 +98,12 @@ class Run:
 
     def eval(self) -> "Run":
         """Both networks in eval mode: no dropout, batch norm by its running statistics."""
-        for network in filter(None, (self.player, self.discriminator, self.average)):
+        for network in self._networks():
             network.eval()
         return self
+
+    def _networks(self) -> list[nn.Module]:
+        return [self.player, self.discriminator, *([self.average] if self.average else [])]
 
     def draw_z(self, count: int, seed: int | None = 0) -> Tensor:
         """z [count, z_dim] from the recipe's distribution; `seed=None` draws a new one each time."""
