@@ -15,11 +15,12 @@ from gantools import ASSETS, checkpoint, data, recipes, train
 from gantools.recipes import Recipe
 from gantools.run import Run
 
-FULL = {"mnist": 60_000}  # training images; a bundled part must not pass for the whole
+FULL = {"mnist": 60_000, "cifar10": 50_000}  # training images; a bundled part must not pass for the whole
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
 
 SHIPPED: dict[str, Recipe] = {
     "mlp-gan-mnist": recipes.get("mlp-gan"),
+    "dcgan-mnist": recipes.get("dcgan-mnist"),
 }
 
 
@@ -41,8 +42,9 @@ def ship(name: str, recipe: Recipe, folder: Path) -> None:
         raise SystemExit(f"{name} needs all of {recipe.dataset}: python -m gantools data {recipe.dataset}")
 
     def snapshot(run: Run) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"epoch-{len(run.rows):03d}.npy", data.to_uint8(run.sample(SNAPSHOTS)).numpy())
+        epoch = folder / f"epoch-{len(run.rows):03d}"
+        checkpoint.save(run, epoch, networks_only=True, half=True)  # what time_to_quality.py measures
+        np.save(epoch.with_suffix(".npy"), data.to_uint8(run.sample(SNAPSHOTS)).numpy())
 
     run = train.fit(recipe, images, folder, resume=True, on_epoch=snapshot)
     target = checkpoint.save(run, ASSETS / "checkpoints" / name, networks_only=True, half=True)

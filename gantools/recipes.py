@@ -160,7 +160,37 @@ Where it leaves its source: D sees both halves as one batch (without batch norm 
 the last, smaller batch of an epoch is dropped. fp32, because networks this small gain nothing from bf16.
 """
 
-RECIPES = {recipe.name: recipe for recipe in (MLP_GAN,)}
+DCGAN_MNIST = Recipe(
+    name="dcgan-mnist",
+    generator=nets.dcgan_mnist_generator,
+    discriminator=nets.dcgan_mnist_discriminator,
+    batch=32,
+    epochs=50,
+    d_lr=1e-4,
+    g_lr=1e-4,
+    adam_eps=1e-7,
+    fresh_fakes=False,
+    joint_d_batch=True,
+)
+"""The DCGAN of lesson 02 on MNIST, after a TensorFlow project; 50 epochs of batches of 32.
+
+Follows the project's document where its code differs (dropout 0.5 and no biases in D, no label smoothing). Both
+updates use one batch of fakes, as there; but G is scored by the D that has just moved, for here D always goes first.
+"""
+
+DCGAN_CIFAR10 = dataclasses.replace(
+    DCGAN_MNIST,
+    name="dcgan-cifar10",
+    generator=nets.dcgan_cifar10_generator,
+    discriminator=nets.dcgan_cifar10_discriminator,
+    dataset="cifar10",
+    image_shape=(3, 32, 32),
+    batch=128,
+    epochs=200,
+)
+"""The same on CIFAR-10: wider networks, 200 epochs of batches of 128."""
+
+RECIPES = {recipe.name: recipe for recipe in (MLP_GAN, DCGAN_MNIST, DCGAN_CIFAR10)}
 
 
 def get(name: str, /, **changes: Any) -> Recipe:

@@ -5,6 +5,21 @@ Every generator is called as `generator(z, y)` and returns images in [-1, 1]; ev
 Constructors take what the data decide: `image_shape` (C, H, W), and `z_dim` for a generator.
 """
 
+from gantools.nets.classifier import ConvClassifier
+from gantools.nets.dcgan import (
+    dcgan_cifar10_discriminator,
+    dcgan_cifar10_generator,
+    dcgan_mnist_discriminator,
+    dcgan_mnist_generator,
+)
 from gantools.nets.mlp import MLPDiscriminator, MLPGenerator
 
-__all__ = ["MLPDiscriminator", "MLPGenerator"]
+__all__ = [
+    "ConvClassifier",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "dcgan_cifar10_discriminator",
+    "dcgan_cifar10_generator",
+    "dcgan_mnist_discriminator",
+    "dcgan_mnist_generator",
+]
