@@ -7,19 +7,23 @@ after each epoch and goes on from there.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from gantools import data, runtime
+from gantools import data, judge, metrics, runtime
+from gantools.classify import accuracy
 from gantools.data import ImageSet
+from gantools.judge import Judge
 from gantools.nets import ConvClassifier
 
 BATCH = 128
+LEAST = 50_000  # training images: a bundled part must not pass for the whole
+FEATURES_KEPT = 5_000  # of the reference images, for KID, density and coverage
 PEAK_RATE = 3e-3
 WEIGHT_DECAY = 0.01
 
@@ -53,12 +57,56 @@ def main() -> None:
     for name in arguments.names or PLANS:
         if name not in PLANS:
             parser.error(f"there is no plan for {name!r}; choose from {', '.join(PLANS)}")
-        train_judge(name, PLANS[name], arguments.work / f"judge-{name}.pt")
+        images, test = data.load(name), data.load(name, split="test")
+        if len(images) < LEAST:
+            raise SystemExit(f"the judge of {name} needs all of it: python -m gantools data {name}")
+        network = train_judge(name, PLANS[name], images, test, arguments.work / f"judge-{name}.pt")
+        print(appoint(name, PLANS[name].width, network, images, test), flush=True)
 
 
-def train_judge(name: str, plan: Plan, kept: Path) -> ConvClassifier:
-    """The trained network, its weights rounded to float16 as they are shipped."""
-    images, test = data.load(name), data.load(name, split="test")
+def appoint(name: str, width: int, network: ConvClassifier, images: ImageSet, test: ImageSet) -> Path:
+    """Write the judge with its view of the reference set, and what as many real training images score."""
+    reference = test[torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: metrics.COUNT]]
+    classes = len(test.classes)
+    blank = torch.zeros(0)
+    by = Judge(
+        dataset=name,
+        network=network,
+        image_shape=tuple(test.images.shape[1:]),
+        classes=test.classes,
+        width=width,
+        accuracy=accuracy(network, test),
+        trained_on=f"{len(images):,} training images",
+        mean=blank,
+        covariance=blank,
+        features=blank,
+        counts=reference.labels.bincount(minlength=classes),
+        variances=blank,
+    )
+    seen = by.see(reference.images)
+    features = seen.features.double()
+    by = replace(
+        by,
+        mean=features.mean(0),
+        covariance=features.T.cov(),
+        features=seen.features[:FEATURES_KEPT],
+        variances=metrics.total_variances(seen),
+    )
+    judge.save(by)
+    by = judge.load(name)  # as everybody will have it: its features are rounded
+    train = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(1))[: metrics.COUNT]]
+    on_test = by.see(test.images)
+    real = metrics.numbers_of(by.see(train.images)) | {
+        "label_agreement": metrics.label_agreement(on_test, test.labels, name),
+        "worst_class": float(metrics.label_agreement_per_class(on_test, test.labels, name).min()),
+        "classification_accuracy": metrics.classification_accuracy(train.images, train.labels, name),
+        "memorisation": 1.0,
+    }
+    return judge.save(replace(by, real=real))
+
+
+def train_judge(name: str, plan: Plan, images: ImageSet, test: ImageSet, kept: Path) -> ConvClassifier:
+    """The trained network in eval mode, its weights rounded to float16 as they are shipped."""
     torch.manual_seed(0)
     network = ConvClassifier(images.images.shape[1:], len(images.classes), plan.width, dropout=0.3)
     network = network.to(memory_format=torch.channels_last)
@@ -89,7 +137,8 @@ def train_judge(name: str, plan: Plan, kept: Path) -> ConvClassifier:
             total += loss.item()
         seconds = perf_counter() - started
         print(
-            f"{name} epoch {epoch + 1}: loss {total / per_epoch:.4f}, test accuracy {accuracy(network, test):.4f}, {seconds:.0f} s",
+            f"{name} epoch {epoch + 1}: loss {total / per_epoch:.4f}, {seconds:.0f} s, "
+            f"test accuracy {accuracy(network.eval(), test):.4f}",
             flush=True,
         )
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +149,6 @@ def train_judge(name: str, plan: Plan, kept: Path) -> ConvClassifier:
     for value in network.state_dict().values():
         if value.is_floating_point():
             value.copy_(value.half())
-    print(f"{name}: {accuracy(network, test):.4f} in float16")
     return network.eval()
 
 
@@ -119,17 +167,6 @@ def damaged(x: Tensor, plan: Plan) -> Tensor:
     theta = torch.stack([torch.cat([row, shift[:, i : i + 1]], 1) for i, row in enumerate(rows)], 1)  # [N, 2, 3]
     grid = affine_grid(theta, list(x.shape), align_corners=False)
     return grid_sample(x + 1, grid, align_corners=False) - 1
-
-
-@torch.no_grad()
-def accuracy(network: nn.Module, images: ImageSet) -> float:
-    """The share of images whose class the network names, in eval mode and fp32."""
-    network.eval()
-    right = sum(
-        int((network(x).argmax(1) == y).sum())
-        for x, y in zip(images.images.split(500), images.labels.split(500), strict=True)
-    )
-    return right / len(images)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""`python -m gantools …`: train, sample, data, recipe, info. An error is one line on stderr and exit code 2."""
+"""`python -m gantools …`: train, sample, evaluate, data, recipe, info.
+
+An error is one line on stderr and exit code 2.
+"""
 
 import argparse
 import sys
@@ -10,7 +13,7 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from gantools import __version__, data, plots, recipes, runtime, train
+from gantools import __version__, data, judge, metrics, plots, recipes, runtime, train
 from gantools.recipes import RecipeError
 
 
@@ -19,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.run(options)
-    except (ValueError, RecipeError, train.Diverged, OSError) as error:
+    except (ValueError, RecipeError, train.Diverged, metrics.MetricError, OSError) as error:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
@@ -46,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
+    command.add_argument("--log-dir", type=Path, metavar="FOLDER", help="log to TensorBoard")
     command.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     command.set_defaults(run=_train)
 
@@ -56,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, default=Path("samples.png"), metavar="FILE.png")
     command.set_defaults(run=_sample)
+
+    command = commands.add_parser("evaluate", help="every number about a run, beside those of real images")
+    command.add_argument("run_folder", metavar="RUN", help="a folder, or a shipped run (see info)")
+    command.add_argument("--data", metavar="NAME", help=f"{', '.join(judge.available())} (default: the run's own)")
+    command.add_argument("--count", type=int, default=metrics.COUNT, help=f"images (default: {metrics.COUNT:,})")
+    command.add_argument("--cas", action="store_true", help="also train a classifier on them (conditional runs)")
+    command.add_argument("--extractor", choices=("judge", "inception"), default="judge")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("data", help="download data sets into the cache")
     command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(data.CLASSES))
@@ -76,7 +89,7 @@ def _train(options: argparse.Namespace) -> None:
     recipe = recipes.with_text(recipe, dict(_assignment(text) for text in options.set))
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)
     out = options.out or Path("runs") / recipe.name
-    run = train.fit(recipe, dataset, out, resume=options.resume)
+    run = train.fit(recipe, dataset, out, resume=options.resume, log_dir=options.log_dir)
     if not PartialState().is_main_process:
         return
     last = ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key.endswith("loss"))
@@ -98,8 +111,18 @@ def _sample(options: argparse.Namespace) -> None:
         raise ValueError(f"--count {options.count} must be at least 1")
     run = train.load(options.run_folder)
     labels = None if options.label is None else [options.label] * options.count
+    if len(run.recipe.image_shape) != 3:
+        raise ValueError(f"{run.recipe.name} draws points, not images")
     images = run.sample(options.count, labels=labels, seed=options.seed)
     print(plots.grid(images).save(options.out))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    run = train.load(options.run_folder)
+    report = metrics.evaluate(
+        run, options.data, count=options.count, cas=options.cas, extractor=options.extractor, seed=options.seed
+    )
+    print(report)
 
 
 def _data(options: argparse.Namespace) -> None:
@@ -117,3 +140,4 @@ def _info(options: argparse.Namespace) -> None:
         print(f"  {name:16}{place}")
     print(f"recipes   {', '.join(recipes.RECIPES)}")
     print(f"shipped   {', '.join(train.shipped()) or 'nothing yet'}")
+    print(f"judges    {', '.join(judge.available()) or 'nothing yet'}")

@@ -30,6 +30,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "emnist-letters": tuple(string.ascii_lowercase),
     "emnist-byclass": DIGITS + tuple(string.ascii_uppercase + string.ascii_lowercase),
 }
+RING = "ring"  # the name of a data set of points, made on request
+RING_RADIUS, RING_SIGMA, RING_POINTS = 0.75, 0.05, 10_000
 SPLITS = ("train", "test")
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
 MIN_SIDE, MAX_SIDE = 28, 64  # pixels
@@ -131,6 +133,9 @@ def load(
         if count is not None and not isinstance(count, int):
             raise DataError(f"{option}={count!r}: expected a whole number")
     name = str(name)
+    if name == RING:
+        points = ring(limit or RING_POINTS, seed=SPLITS.index(split))
+        return points if per_class is None else points.stratified(per_class, seed)
     path, note = _find(name, split, download)
     known = name if name in CLASSES else None
     images, labels = _read(path, CLASSES.get(known or ""))
@@ -143,6 +148,21 @@ def load(
     chosen = slice(limit)
     whole = ImageSet(from_uint8(images[chosen]), torch.from_numpy(labels[chosen]), classes, known or Path(name).stem)
     return whole if per_class is None else whole.stratified(per_class, seed)
+
+
+def ring_centres() -> Tensor:
+    """The middles of the eight Gaussians of `ring`, float32 [8, 2], on a circle of radius 0.75."""
+    angle = torch.arange(8) * (torch.pi / 4)
+    return RING_RADIUS * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+def ring(count: int = RING_POINTS, seed: int = 0) -> ImageSet:
+    """The points of lesson 00: `images` float32 [N, 2], N(centre, 0.05²) around eight centres in turn, their labels."""
+    if count < 1:
+        raise DataError(f"a ring of {count} points: ask for at least one")
+    labels = torch.arange(count) % 8
+    noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
+    return ImageSet(ring_centres()[labels] + RING_SIGMA * noise, labels, tuple("01234567"), RING)
 
 
 def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Path:

@@ -5,18 +5,21 @@ Each exhibit shows a static preview first, plain HTML that works without a kerne
 
 import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as widgets
+import numpy as np
 import torch
 from IPython.display import HTML, display
 from torch import Tensor
 
 from gantools import plots
+from gantools.plots import Picture
 from gantools.run import Run
 
 FRAMES = 21  # of the preview's walk
+SHEET = 6  # moments on the contact sheet of a replay
 ZOOM = 8  # screen pixels for one image pixel
 REACH = 3.0  # how far a direction slider goes, in standard deviations of z
 
@@ -75,6 +78,53 @@ def latent(run: Run, *, directions: int = 4, seed: int = 0) -> LatentExplorer:
     return LatentExplorer(_walk_preview(run, ends), walk, pulls, resample, picture, status, box)
 
 
+@dataclass(frozen=True)
+class Replay:
+    """The exhibit of `replay`: `preview` is HTML; `time`, `play` and `picture` are live widgets in `box`."""
+
+    preview: str
+    time: widgets.IntSlider
+    play: widgets.Play
+    picture: widgets.Image
+    status: widgets.HTML
+    box: widgets.VBox
+
+    def _ipython_display_(self) -> None:
+        display(HTML(self.preview))
+        display(self.box)
+
+
+def replay(boards: Sequence[np.ndarray], titles: Sequence[str]) -> Replay:
+    """A training as a film with a time slider: one picture, uint8 [H, W, 3], and one title for each moment."""
+    if len(boards) != len(titles) or not boards:
+        raise ValueError(f"{len(boards)} pictures and {len(titles)} titles: one title for each picture")
+    frames = [plots.encode(board, title) for board, title in zip(boards, titles, strict=True)]
+    last, width = len(frames) - 1, boards[0].shape[1]
+    time = widgets.IntSlider(0, min=0, max=last, description="time", readout=False)
+    play = widgets.Play(value=0, min=0, max=last, interval=150)
+    widgets.jslink((play, "value"), (time, "value"))
+    picture = widgets.Image(format="png", layout=widgets.Layout(width=f"{width}px"))
+    status = widgets.HTML()
+
+    def draw() -> None:
+        picture.value, status.value = frames[time.value].raw, html.escape(titles[time.value])
+
+    time.observe(lambda change: _guarded(draw, status), names="value")
+    draw()
+    box = widgets.VBox(
+        [widgets.HTML("<b>Live</b>: needs a running kernel"), picture, widgets.HBox([play, time]), status]
+    )
+    shown = sorted({round(index * last / (SHEET - 1)) for index in range(SHEET)})
+    sheet = plots.panels(
+        [boards[index] for index in shown],
+        [titles[index] for index in shown],
+        len(shown),
+        alt=f"{len(shown)} moments of the training, from {titles[0]} to {titles[-1]}",
+    )
+    preview = _preview("the training from its start to its end", sheet, frames, ("start", "end"), "way", width)
+    return Replay(preview, time, play, picture, status, box)
+
+
 def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
     """The point at `share` (0 … 1) of the way, each [N, z_dim].
 
@@ -119,16 +169,25 @@ def _walk_preview(run: Run, ends: Tensor) -> str:
     z = torch.cat([between(ends[:1], ends[1:], share, run.recipe.noise) for share in shares])
     images = _first_class(run, z)
     sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a walk between two points of z")
-    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "").uri for image in images]
-    side = run.recipe.image_shape[2] * ZOOM
+    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "") for image in images]
+    caption = "a walk through the latent space, from A (left) to B (right)"
+    return _preview(caption, sheet, frames, ("A", "B"), "walk", run.recipe.image_shape[2] * ZOOM)
+
+
+def _preview(
+    caption: str, sheet: Picture, frames: Sequence[Picture], ends: tuple[str, str], what: str, width: int
+) -> str:
+    """A contact sheet, and below it one frame that an HTML slider turns: no kernel, no widgets."""
     turn = "var f=this.closest('figure');f.querySelector('.frame').src=JSON.parse(this.dataset.frames)[this.value]"
+    uris = html.escape(json.dumps([frame.uri for frame in frames]))
     return (
-        '<figure class="gantools-walk" style="margin:0">'
-        "<figcaption><b>Preview</b>: a walk through the latent space, from A (left) to B (right). "
+        '<figure class="gantools-preview" style="margin:0">'
+        f"<figcaption><b>Preview</b>: {caption}. "
         f"If the slider is grey, trust the notebook or run the cell.</figcaption>{sheet._repr_html_()}"
-        f'<br><img class="frame" src="{frames[0]}" alt="The image at the slider\'s place on the walk" '
-        f'style="width:{side}px"><br>'
-        f'<label>A <input type="range" min="0" max="{FRAMES - 1}" value="0" aria-label="place on the walk from A to B" '
-        f'style="width:{side - 40}px" data-frames="{html.escape(json.dumps(frames))}" oninput="{turn}"> B</label>'
+        f'<br><img class="frame" src="{frames[0].uri}" alt="The picture at the slider\'s place on the {what}" '
+        f'style="width:{width}px"><br>'
+        f'<label>{ends[0]} <input type="range" min="0" max="{len(frames) - 1}" value="0" '
+        f'aria-label="place on the {what}, from {ends[0]} to {ends[1]}" '
+        f'style="width:{width - 40}px" data-frames="{uris}" oninput="{turn}"> {ends[1]}</label>'
         "</figure>"
     )

@@ -100,6 +100,48 @@ def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) 
     return _render(figure, "Samples of the same z: " + ", ".join(titles))
 
 
+def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 5, *, alt: str) -> Picture:
+    """Arrays uint8 [H, W] or [H, W, 3], as `tile` and `landscape` make them, side by side with their titles."""
+    if len(pictures) != len(titles) or not pictures:
+        raise ValueError(f"{len(pictures)} pictures and {len(titles)} titles: one title for each picture")
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    figure = Figure(figsize=(2.2 * columns, 2.45 * rows))
+    grid_of_axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in grid_of_axes:
+        axes.set_axis_off()
+    for axes, pixels, title in zip(grid_of_axes, pictures, titles, strict=False):
+        _show(axes, pixels, title)
+    return _render(figure, alt)
+
+
+def landscape(run: Run, x_real: Tensor, count: int = 400, *, side: int = 320) -> np.ndarray:
+    """The board of the two-dimensional game, uint8 [side, side, 3], over -1.25 … 1.25 both ways.
+
+    Ground: D(x), from red (fake) over white (0.5) to blue (real). Points: `count` real ones dark blue, as many
+    generated ones of a fixed z dark red.
+    """
+    cells = side // 4  # D is asked once for each square of four by four pixels
+    ticks = (torch.arange(cells) + 0.5) / cells * 2.5 - 1.25
+    places = torch.cartesian_prod(ticks.flip(0), ticks).flip(1)  # rows from top to bottom, (x, y) each
+    training = run.discriminator.training
+    with torch.no_grad():
+        logits = run.discriminator.eval()(places, torch.zeros(len(places), dtype=torch.int64))
+    run.discriminator.train(training)
+    belief = logits.sigmoid().view(cells, cells, 1)
+    fake, middle, real = (torch.tensor(color) for color in ((244.0, 186, 192), (255.0, 255, 255), (172.0, 208, 236)))
+    ground = torch.where(belief < 0.5, torch.lerp(fake, middle, 2 * belief), torch.lerp(middle, real, 2 * belief - 1))
+    board = ground.round().to(torch.uint8).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    for points, color in ((x_real[:count], (20, 75, 125)), (run.sample(count), (170, 25, 45))):
+        pixel = ((points + 1.25) / 2.5 * (4 * cells)).long()
+        for dx in range(3):
+            for dy in range(3):
+                x, y = (pixel + torch.tensor([dx - 1, dy - 1])).T
+                inside = (x >= 0) & (x < 4 * cells) & (y >= 0) & (y < 4 * cells)
+                board[4 * cells - 1 - y[inside], x[inside]] = torch.tensor(color, dtype=torch.uint8)
+    return board.numpy()
+
+
 def curves(history: Sequence[Row], *, title: str = "") -> Picture:
     """Both losses, and what D says of real and generated images, over the steps.
 

@@ -40,7 +40,7 @@ class Recipe:
     loss: losses.Loss = losses.non_saturating
 
     dataset: str = "mnist"  # what `train` takes unless told otherwise
-    image_shape: tuple[int, int, int] = (1, 28, 28)  # channels, height, width; `fit` takes it from the data
+    image_shape: tuple[int, ...] = (1, 28, 28)  # channels, height, width; `fit` takes it from the data
     classes: int = 0  # 0: the networks see no labels; else `fit` takes the number from the data
     z_dim: int = 100
     noise: str = "normal"  # or "uniform": z in [-1, 1)
@@ -144,6 +144,22 @@ class Recipe:
         return self.steps or self.epochs * (images // self.batch)
 
 
+RING = Recipe(
+    name="ring",
+    generator=nets.PointGenerator,
+    discriminator=nets.PointDiscriminator,
+    dataset="ring",
+    image_shape=(2,),
+    z_dim=2,
+    batch=256,
+    steps=1_500,
+    d_lr=1e-3,
+    g_lr=1e-3,
+    beta1=0.5,
+    precision="fp32",
+)
+"""The two-dimensional game of lesson 00: eight Gaussians on a ring."""
+
 MLP_GAN = Recipe(
     name="mlp-gan",
     generator=nets.MLPGenerator,
@@ -190,7 +206,7 @@ DCGAN_CIFAR10 = dataclasses.replace(
 )
 """The same on CIFAR-10: wider networks, 200 epochs of batches of 128."""
 
-RECIPES = {recipe.name: recipe for recipe in (MLP_GAN, DCGAN_MNIST, DCGAN_CIFAR10)}
+RECIPES = {recipe.name: recipe for recipe in (RING, MLP_GAN, DCGAN_MNIST, DCGAN_CIFAR10)}
 
 
 def get(name: str, /, **changes: Any) -> Recipe:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from gantools import checkpoint
+from gantools import checkpoint, tensorboard
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import gradient_penalty
@@ -97,12 +97,14 @@ def fit(
     *,
     resume: bool = False,
     on_epoch: Callable[[Run], object] | None = None,
+    log_dir: str | Path | None = None,
 ) -> Run:
     """Train a recipe on a data set; with `out`, the run is saved in that folder every minute and at the end.
 
     `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
     in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
-    without saving). `on_epoch(run)` is called after each epoch and at the end. Raises `Diverged` for a loss that is no
+    without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
+    the numbers of each epoch and samples. Raises `Diverged` for a loss that is no
     number, `CheckpointError` if `out` does not fit.
     """
     accelerator = Accelerator(
@@ -125,6 +127,7 @@ def fit(
             checkpoint.save(run, out)
 
     quiet = not accelerator.is_main_process
+    log = tensorboard.writer(log_dir, run.step) if log_dir and not quiet else None
     bar = tqdm(None, recipe.name, total, file=sys.stdout, initial=run.step, mininterval=0.5, disable=quiet)
     saved = perf_counter()
     with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, bar:
@@ -155,12 +158,13 @@ def fit(
                 if run.step % steps_per_epoch == 0:
                     run.close_row()
                 bar.set_postfix({key: f"{run.history[-1][key]:.3f}" for key in ("d_loss", "g_loss")}, refresh=False)
-                if on_epoch and accelerator.is_main_process:
-                    try:
-                        on_epoch(run)
-                    except Exception:
-                        save()  # a plot that fails must not cost the training
-                        raise
+                for hook in (log, on_epoch):
+                    if hook and accelerator.is_main_process:
+                        try:
+                            hook(run)
+                        except Exception:
+                            save()  # a plot that fails must not cost the training
+                            raise
             if perf_counter() - saved > SAVE_EVERY:
                 save()
                 saved = perf_counter()

@@ -5,7 +5,7 @@ Every generator is called as `generator(z, y)` and returns images in [-1, 1]; ev
 Constructors take what the data decide: `image_shape` (C, H, W), and `z_dim` for a generator.
 """
 
-from gantools.nets.classifier import ConvClassifier
+from gantools.nets.classifier import FEATURES, ConvClassifier
 from gantools.nets.dcgan import (
     dcgan_cifar10_discriminator,
     dcgan_cifar10_generator,
@@ -13,11 +13,15 @@ from gantools.nets.dcgan import (
     dcgan_mnist_generator,
 )
 from gantools.nets.mlp import MLPDiscriminator, MLPGenerator
+from gantools.nets.ring import PointDiscriminator, PointGenerator
 
 __all__ = [
+    "FEATURES",
     "ConvClassifier",
     "MLPDiscriminator",
     "MLPGenerator",
+    "PointDiscriminator",
+    "PointGenerator",
     "dcgan_cifar10_discriminator",
     "dcgan_cifar10_generator",
     "dcgan_mnist_discriminator",

@@ -41,7 +41,11 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images [N, C, H, W] in [-1, 1] → logits [N]: 5×5 convolutions of stride 2, LeakyReLU, dropout 0.5, no batch norm."""
+    """Images [N, C, H, W] in [-1, 1] → logits [N].
+
+    Each 5×5 convolution halves the side and leads to the next number of `channels`; LeakyReLU and dropout 0.5 follow.
+    No batch norm.
+    """
 
     def __init__(self, image_shape: tuple[int, int, int], channels: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,0 +1,344 @@
+"""Every number about a generator, each with the value that real images give.
+
+Real and generated images are compared as the data set's judge sees them (`gantools.judge`), after both passed through
+uint8. The reference is the held-out test set; beside a number stands the same number for as many real *training*
+images. FD, KID and IS are torchmetrics' own, fed with the judge's features and logits.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gantools import classify, data, judge
+from gantools.data import DataError, ImageSet
+from gantools.judge import JudgeError, Seen
+from gantools.nets import FEATURES
+from gantools.report import Report
+from gantools.run import Run
+
+COUNT = 10_000  # images that a report generates
+PER_CLASS = 200  # images of each class for the numbers of one class
+LEAST = 100  # images below which a number says more about the sample than about the generator
+NEIGHBOURS = 5  # k of density and coverage
+PRESENT = 0.1  # of its fair share: a class that is rarer counts as lost
+KID_SUBSETS, KID_SUBSET = 50, 1_000
+MEMORY_IMAGES = 2_000  # generated, and held out, whose nearest training image is looked up
+
+
+class MetricError(RuntimeError):
+    """Inception-v3 cannot be had on this machine; the message says why, and what to do."""
+
+
+def evaluate(
+    run: Run,
+    dataset: str | None = None,
+    *,
+    count: int = COUNT,
+    cas: bool = False,
+    extractor: str = "judge",
+    seed: int = 0,
+) -> Report:
+    """Generate `count` images and take every number; labels follow the reference set's label counts.
+
+    `dataset` is the one that the run was trained on unless given. `cas=True` also trains a classifier on the images of
+    a conditional run, about a minute. `extractor="inception"` gives FD and IS of Inception-v3 instead, as others
+    publish them; it needs torch-fidelity and its weights. Raises `JudgeError` where no judge can see this run's
+    images, `MetricError` where Inception cannot be had.
+    """
+    if extractor not in ("judge", "inception"):
+        raise ValueError(f"extractor={extractor!r}: choose judge or inception")
+    dataset = dataset or run.data["name"]
+    name = run.folder.name if run.folder else run.recipe.name
+    by = judge.load(dataset)
+    if run.recipe.classes not in (0, len(by.classes)):
+        raise JudgeError(f"{name} draws {run.recipe.classes} classes, but {dataset} has {len(by.classes)}")
+    labels = by.labels(count) if run.recipe.classes else None
+    images = run.sample(count, labels=labels, seed=seed)
+    if extractor == "inception":
+        return _by_inception(name, dataset, images)
+    seen, note = see(images, dataset), ""
+    numbers = numbers_of(seen)
+    if labels is not None:
+        each = torch.arange(len(by.classes)).repeat_interleave(PER_CLASS)
+        per_class = label_agreement_per_class(run.sample(labels=each, seed=seed + 1), each, dataset)
+        numbers |= {"label_agreement": label_agreement(seen, labels, dataset), "worst_class": float(per_class.min())}
+        if cas:
+            numbers["classification_accuracy"] = classification_accuracy(images, labels, dataset)
+    try:
+        train = data.load(dataset)[: run.data["count"]]
+        numbers["memorisation"] = memorisation(images, dataset, train)
+        if len(train) < run.data["count"]:
+            note = f"memorisation against {len(train):,} of the {run.data['count']:,} training images"
+    except DataError:
+        note = "no memorisation: the images of this data set are not on this machine"
+    real = Report(name="real training images", dataset=dataset, count=COUNT, **by.real)
+    return Report(name=name, dataset=dataset, count=count, note=note, real=real, **numbers)
+
+
+def see(images: Tensor | Seen, dataset: str) -> Seen:
+    """Images [N, C, H, W] in [-1, 1] as the judge of the data set sees them; every function here takes either.
+
+    Give `Seen` where several numbers are taken: looking costs more than any of them.
+    """
+    _check_count(images)
+    by = judge.load(dataset)
+    if not isinstance(images, Seen):
+        return by.see(images)
+    if images.judge is not by:
+        raise JudgeError(f"these images were seen by the judge of {images.judge.dataset}, not of {dataset}")
+    return images
+
+
+def numbers_of(seen: Seen) -> dict[str, float]:
+    """Every number that needs neither labels nor pixels, by the names of `Report`."""
+    dataset = seen.judge.dataset
+    density, coverage = density_coverage(seen, dataset)
+    return {
+        "frechet_distance": frechet_distance(seen, dataset),
+        "kernel_distance": kernel_distance(seen, dataset),
+        "inception_score": inception_score(seen, dataset),
+        "density": density,
+        "coverage": coverage,
+        "modes": modes(seen, dataset),
+        "entropy": entropy(seen, dataset),
+        "within_class_variance": within_class_variance(seen, dataset),
+    }
+
+
+def frechet_distance(images: Tensor | Seen, dataset: str) -> float:
+    """Fréchet distance between the Gaussians of generated and of reference features (Heusel et al. 2017), float64.
+
+    0 would be the reference set itself. Fewer images make it larger: compare equal numbers of them.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance  # here: it takes two seconds to import
+
+    seen = see(images, dataset)
+    by, count = seen.judge, int(seen.judge.counts.sum())
+    metric = FrechetInceptionDistance(feature=_AsItIs())
+    metric.real_features_num_samples += count  # the reference set's sums, from its mean and covariance
+    metric.real_features_sum += by.mean * count
+    metric.real_features_cov_sum += by.covariance * (count - 1) + count * by.mean.outer(by.mean)
+    metric.update(seen.features.double(), real=False)
+    return max(0.0, float(metric.compute()))
+
+
+def kernel_distance(images: Tensor | Seen, dataset: str) -> float:
+    """Squared maximum mean discrepancy with a cubic kernel (KID, Binkowski et al. 2018); unbiased, about 0 at best."""
+    from torchmetrics.image.kid import KernelInceptionDistance  # here: it takes two seconds to import
+
+    seen = see(images, dataset)
+    known = seen.judge.features
+    subset = min(KID_SUBSET, len(seen), len(known))
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are 64 numbers each
+        torch.manual_seed(0)
+        metric = KernelInceptionDistance(feature=_AsItIs(), subsets=KID_SUBSETS, subset_size=subset)
+        metric.update(known, real=True)
+        metric.update(seen.features, real=False)
+        return float(metric.compute()[0])
+
+
+def inception_score(images: Tensor | Seen, dataset: str) -> float:
+    """exp of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016), by the judge's logits.
+
+    From 1 to the number of classes. Blind to variety within a class.
+    """
+    from torchmetrics.image.inception import InceptionScore  # here: it takes two seconds to import
+
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.manual_seed(0)
+        metric = InceptionScore(feature=_AsItIs())  # logits: it takes the softmax itself
+        metric.update(see(images, dataset).logits)
+        return float(metric.compute()[0])
+
+
+def density_coverage(images: Tensor | Seen, dataset: str) -> tuple[float, float]:
+    """Density and coverage (Naeem et al. 2020) with k = 5, between equally many generated and reference features.
+
+    A ball around each reference image reaches to its fifth neighbour. Density: how many balls a generated image lies
+    in, over k; about 1 for real images. Coverage: the share of balls that hold a generated image.
+    """
+    seen = see(images, dataset)
+    count = min(len(seen), len(seen.judge.features))
+    real, fake = seen.judge.features[:count], seen.features[_shuffled(len(seen))[:count]]
+    hits = covered = 0
+    for block in real.split(1_000):  # distances [1000, count] at a time
+        radius = torch.cdist(block, real).kthvalue(NEIGHBOURS + 1, dim=1).values  # the nearest is itself
+        inside = torch.cdist(block, fake) <= radius[:, None]
+        hits += int(inside.sum())
+        covered += int(inside.any(1).sum())
+    return hits / (NEIGHBOURS * count), covered / count
+
+
+def modes(images: Tensor | Seen, dataset: str) -> int:
+    """How many classes the judge names at least a tenth as often as their share of the reference set."""
+    seen = see(images, dataset)
+    fair = seen.judge.counts.double() / seen.judge.counts.sum() * len(seen)
+    return int((_tally(seen) >= PRESENT * fair).sum())
+
+
+def entropy(images: Tensor | Seen, dataset: str) -> float:
+    """Entropy, in nats, of the classes that the judge names; ln 10 = 2.303 where ten are equally frequent."""
+    seen = see(images, dataset)
+    return float(torch.special.entr(_tally(seen).double() / len(seen)).sum())
+
+
+def within_class_variance(images: Tensor | Seen, dataset: str) -> float:
+    """Variance of the features within a class over that of reference images: the mean over the classes present.
+
+    1: as varied as real images; 0: one picture for each class. The classes are those that the judge names.
+    """
+    return float(within_class_variance_per_class(images, dataset).nanmean())
+
+
+def within_class_variance_per_class(images: Tensor | Seen, dataset: str) -> Tensor:
+    """The same for each class, float64 [classes]; NaN for a class with fewer than two images."""
+    seen = see(images, dataset)
+    return total_variances(seen) / seen.judge.variances
+
+
+def total_variances(seen: Seen) -> Tensor:
+    """The trace of the covariance of the features of each class that the judge names, float64 [classes]."""
+    members = [seen.features[seen.named == label].double() for label in range(len(seen.judge.classes))]
+    nan = torch.tensor(torch.nan, dtype=torch.float64)
+    return torch.stack([part.var(0).sum() if len(part) > 1 else nan for part in members])
+
+
+def label_agreement(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> float:
+    """The share of images in which the judge names the class that was asked for, labels int64 [N] (GAN-test).
+
+    Beside it: the judge's accuracy on real test images. Above that with a poor FD means lost variety, not quality.
+    """
+    seen = see(images, dataset)
+    labels = _checked_labels(labels, len(seen), len(seen.judge.classes))
+    return float((seen.named == labels).double().mean())
+
+
+def label_agreement_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> Tensor:
+    """The same for each class, float64 [classes]; NaN for a class that `labels` do not hold."""
+    seen = see(images, dataset)
+    labels = _checked_labels(labels, len(seen), len(seen.judge.classes))
+    right = (seen.named == labels).double()
+    return torch.stack([right[labels == label].mean() for label in range(len(seen.judge.classes))])
+
+
+def classification_accuracy(images: Tensor, labels: Tensor | Sequence[int], dataset: str, seed: int = 0) -> float:
+    """Accuracy on the real test images of a classifier that was trained on these images only (CAS, GAN-train).
+
+    Beside it: the same classifier after as many real images. Twelve epochs, no augmentation.
+    """
+    _check_count(images)
+    test = data.load(dataset, split="test")
+    labels = _checked_labels(labels, len(images), len(test.classes))
+    network = classify.train_classifier(_quantised(images), labels, len(test.classes), seed)
+    return classify.accuracy(network, test)
+
+
+def memorisation(images: Tensor, dataset: str, train: ImageSet | None = None) -> float:
+    """Median distance from a generated image to the nearest training image, over that from a held-out image.
+
+    Euclidean, between pixels, for 2,000 images of either kind; `train` is what the generator was trained on, by
+    default all of the data set that there is. About 1: new images. Near 0: copies. Above 1: unlike any real image.
+    """
+    _check_count(images)
+    train, held_out = train or data.load(dataset), data.load(dataset, split="test")
+    if images.shape[1:] != held_out.images.shape[1:]:
+        raise JudgeError(f"images {list(images.shape)} cannot be compared with {list(held_out.images.shape)}")
+    known = train.images.flatten(1)
+    some = (part[_shuffled(len(part))[:MEMORY_IMAGES]] for part in (_quantised(images), held_out.images))
+    generated, real = (_nearest(part.flatten(1), known).median() for part in some)
+    return float(generated / real)
+
+
+def ring_modes(points: Tensor) -> tuple[int, float]:
+    """For points [N, 2] of lesson 00: how many of the eight Gaussians were found, and the share of points in them.
+
+    A point counts within three of its standard deviations (98.9 % of real points do); found is a Gaussian that holds
+    at least a tenth of its fair share, N / 8.
+    """
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise ValueError(f"the ring has points [N, 2], not {list(points.shape)}")
+    distance, place = torch.cdist(points, data.ring_centres()).min(1)
+    held = place[distance <= 3 * data.RING_SIGMA].bincount(minlength=8)
+    return int((held >= PRESENT * len(points) / 8).sum()), float(held.sum() / len(points))
+
+
+def _nearest(images: Tensor, known: Tensor) -> Tensor:
+    """The distance from each of images [N, D] to the nearest row of known [M, D], block by block."""
+    best = torch.full((len(images),), torch.inf)
+    for block in known.split(5_000):
+        best = torch.minimum(best, torch.cdist(images, block).amin(1))
+    return best
+
+
+def _tally(seen: Seen) -> Tensor:
+    return seen.named.bincount(minlength=len(seen.judge.classes))
+
+
+def _quantised(images: Tensor) -> Tensor:
+    return data.from_uint8(data.to_uint8(images))
+
+
+def _shuffled(count: int) -> Tensor:
+    """A fixed random order, so that a part of the images is a fair part, however they were sorted."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
+
+
+def _check_count(images: Tensor | Seen) -> None:
+    if len(images) < LEAST:
+        raise JudgeError(f"{len(images)} images are too few for a number: take at least {LEAST}, better {COUNT:,}")
+
+
+def _checked_labels(labels: Tensor | Sequence[int], count: int, classes: int) -> Tensor:
+    labels = torch.as_tensor(labels)
+    if labels.shape != (count,) or labels.is_floating_point():
+        raise JudgeError(f"{count} images need as many whole numbers as labels, not {list(labels.shape)}")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise JudgeError(f"labels must lie in 0 to {classes - 1}, not {int(labels.min())} to {int(labels.max())}")
+    return labels
+
+
+class _AsItIs(nn.Identity):
+    """torchmetrics takes a network that makes features of images; ours are made already, once for all numbers."""
+
+    num_features = FEATURES
+
+
+def _by_inception(name: str, dataset: str, images: Tensor) -> Report:
+    """FD and IS by Inception-v3, of generated and of as many real training images, against the test images."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.inception import InceptionScore
+
+    train, test = (data.load(dataset, split=split) for split in ("train", "test"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            distance, score = FrechetInceptionDistance(reset_real_features=False), InceptionScore()
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise MetricError(
+            f"Inception-v3 cannot be had here ({reason}). It needs `pip install torch-fidelity` and, once, the "
+            "network for its weights; the judge, extractor='judge', needs neither"
+        ) from error
+    for batch in _rgb(test.images[:COUNT]):
+        distance.update(batch, real=True)
+    reports = []
+    for title, part in (("real training images", train.images[_shuffled(len(train))[: len(images)]]), (name, images)):
+        distance.reset()
+        score.reset()
+        for batch in _rgb(part):
+            distance.update(batch, real=False)
+            score.update(batch)
+        numbers = {"frechet_distance": float(distance.compute()), "inception_score": float(score.compute()[0])}
+        note = f"Inception-v3, against {min(len(test), COUNT):,} test images"
+        real = reports[0] if reports else None
+        reports.append(Report(name=title, dataset=dataset, count=len(part), note=note, real=real, **numbers))
+    return reports[-1]
+
+
+def _rgb(images: Tensor) -> tuple[Tensor, ...]:
+    """Batches uint8 [B, 3, H, W]; grey images three times."""
+    return data.to_uint8(images).expand(-1, 3, -1, -1).split(100)
