@@ -43,9 +43,9 @@ class Plan:
 PLANS = {
     "mnist": Plan(epochs=12),
     "fashion-mnist": Plan(epochs=12, degrees=0, zoom=0.05, flips=True),
-    "cifar10": Plan(epochs=14, width=48, degrees=0, zoom=0.1, shift=3, flips=True),
-    "emnist-letters": Plan(epochs=6),
-    "emnist-byclass": Plan(epochs=6),
+    "cifar10": Plan(epochs=12, width=48, degrees=0, zoom=0.1, shift=3, flips=True),
+    "emnist-letters": Plan(epochs=3),
+    "emnist-byclass": Plan(epochs=3),
 }
 
 

@@ -15,12 +15,18 @@ from gantools import ASSETS, checkpoint, data, recipes, train
 from gantools.recipes import Recipe
 from gantools.run import Run
 
-FULL = {"mnist": 60_000, "cifar10": 50_000}  # training images; a bundled part must not pass for the whole
+FULL = {
+    "ring": 10_000,
+    "mnist": 60_000,
+    "cifar10": 50_000,
+}  # training images; a bundled part must not pass for the whole
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
 
 SHIPPED: dict[str, Recipe] = {
+    "ring": recipes.get("ring"),
     "mlp-gan-mnist": recipes.get("mlp-gan"),
     "dcgan-mnist": recipes.get("dcgan-mnist"),
+    "dcgan-cifar10": recipes.get("dcgan-cifar10"),
 }
 
 

@@ -85,8 +85,9 @@ class ImageSet:
 
     def digest(self) -> str:
         """SHA-256 of pixels and labels: two sets with one digest train the same run."""
-        pixels = to_uint8(self.images).numpy().tobytes() + self.labels.numpy().tobytes()
-        return hashlib.sha256(str(tuple(self.images.shape)).encode() + pixels).hexdigest()
+        values = to_uint8(self.images) if self.images.ndim == 4 else self.images  # points are not pixels
+        content = values.numpy().tobytes() + self.labels.numpy().tobytes()
+        return hashlib.sha256(str(tuple(self.images.shape)).encode() + content).hexdigest()
 
 
 def from_uint8(pixels: np.ndarray | Tensor) -> Tensor:
@@ -134,7 +135,10 @@ def load(
             raise DataError(f"{option}={count!r}: expected a whole number")
     name = str(name)
     if name == RING:
-        points = ring(limit or RING_POINTS, seed=SPLITS.index(split))
+        points = ring(seed=SPLITS.index(split))
+        if limit is not None and not 1 <= limit <= len(points):
+            raise DataError(f"{name}: limit={limit}, but there are {len(points):,} points")
+        points = points[slice(limit)]
         return points if per_class is None else points.stratified(per_class, seed)
     path, note = _find(name, split, download)
     known = name if name in CLASSES else None

@@ -26,7 +26,7 @@ from gantools import ASSETS
 from gantools.data import from_uint8, to_uint8
 from gantools.nets import ConvClassifier
 
-EMBED_BATCH = 250  # images at once; more is slower where the planes no longer fit the cache
+EMBED_BATCH = 50  # images at once: more is slower, the planes no longer fit the cache
 
 
 class JudgeError(ValueError):
@@ -59,7 +59,7 @@ class Judge:
     @torch.no_grad()
     def see(self, images: Tensor) -> "Seen":
         """Features and logits of images [N, C, H, W] in [-1, 1], after a passage through uint8. In fp32 on the CPU."""
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+        if images.ndim != 4 or not len(images) or tuple(images.shape[1:]) != self.image_shape:
             expected = ", ".join(map(str, self.image_shape))
             raise JudgeError(
                 f"the judge of {self.dataset} sees images of the shape [N, {expected}], not {list(images.shape)}"
@@ -104,7 +104,7 @@ def available() -> list[str]:
     return sorted(path.parent.name.removeprefix("judge-") for path in _folder("").parent.glob("judge-*/judge.json"))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def load(dataset: str) -> Judge:
     """The judge of a data set. Raises `JudgeError` where there is none or a file is damaged."""
     folder = _folder(dataset)
@@ -124,7 +124,7 @@ def load(dataset: str) -> Judge:
         rest = {key: value for key, value in tensors.items() if key not in weights}
         rest["features"] = rest["features"].float()
         return Judge(network=network, **about, **rest)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise JudgeError(f"{folder} is damaged: {' '.join(str(error).split())}") from error
 
 

@@ -49,6 +49,10 @@ def evaluate(
     """
     if extractor not in ("judge", "inception"):
         raise ValueError(f"extractor={extractor!r}: choose judge or inception")
+    if count < LEAST:
+        raise JudgeError(f"{count} images are too few for a number: take at least {LEAST}, better {COUNT:,}")
+    if cas and not run.recipe.classes:
+        raise JudgeError(f"{run.recipe.name} knows no labels, so no classifier can learn from its images (cas)")
     dataset = dataset or run.data["name"]
     name = run.folder.name if run.folder else run.recipe.name
     by = judge.load(dataset)
@@ -86,7 +90,7 @@ def see(images: Tensor | Seen, dataset: str) -> Seen:
     by = judge.load(dataset)
     if not isinstance(images, Seen):
         return by.see(images)
-    if images.judge is not by:
+    if images.judge.dataset != dataset:
         raise JudgeError(f"these images were seen by the judge of {images.judge.dataset}, not of {dataset}")
     return images
 
@@ -325,14 +329,16 @@ def _by_inception(name: str, dataset: str, images: Tensor) -> Report:
         ) from error
     for batch in _rgb(test.images[:COUNT]):
         distance.update(batch, real=True)
-    reports = []
+    reports: list[Report] = []
     for title, part in (("real training images", train.images[_shuffled(len(train))[: len(images)]]), (name, images)):
         distance.reset()
         score.reset()
         for batch in _rgb(part):
             distance.update(batch, real=False)
             score.update(batch)
-        numbers = {"frechet_distance": float(distance.compute()), "inception_score": float(score.compute()[0])}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # the score is of random tenths
+            numbers = {"frechet_distance": float(distance.compute()), "inception_score": float(score.compute()[0])}
         note = f"Inception-v3, against {min(len(test), COUNT):,} test images"
         real = reports[0] if reports else None
         reports.append(Report(name=title, dataset=dataset, count=len(part), note=note, real=real, **numbers))

@@ -17,13 +17,14 @@ import torch
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from gantools.data import to_uint8
 from gantools.run import Row, Run
 
 ZOOM = 2  # screen pixels for one image pixel
 GAP = 2  # pixels between two images
+BOARD = 1.25  # the board of the two-dimensional game shows -BOARD … BOARD
 GIF_BYTES, GIF_FRAMES = 1_000_000, 60
 REAL, FAKE = "#1b6ca8", "#d1495b"  # blue and red that stay apart for colour-blind readers
 
@@ -104,6 +105,8 @@ def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int =
     """Arrays uint8 [H, W] or [H, W, 3], as `tile` and `landscape` make them, side by side with their titles."""
     if len(pictures) != len(titles) or not pictures:
         raise ValueError(f"{len(pictures)} pictures and {len(titles)} titles: one title for each picture")
+    if columns < 1:
+        raise ValueError(f"columns={columns} must be at least 1")
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.45 * rows))
@@ -115,30 +118,35 @@ def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int =
     return _render(figure, alt)
 
 
-def landscape(run: Run, x_real: Tensor, count: int = 400, *, side: int = 320) -> np.ndarray:
+def landscape(discriminator: nn.Module, x_real: Tensor, x_fake: Tensor, *, side: int = 320) -> np.ndarray:
     """The board of the two-dimensional game, uint8 [side, side, 3], over -1.25 … 1.25 both ways.
 
-    Ground: D(x), from red (fake) over white (0.5) to blue (real). Points: `count` real ones dark blue, as many
-    generated ones of a fixed z dark red.
+    Ground: D(x), from red (fake) over white (0.5) to blue (real). Points [N, 2]: real ones dark blue, generated ones
+    dark red. Raises ValueError where they are no points, or `side` is no multiple of four.
     """
-    cells = side // 4  # D is asked once for each square of four by four pixels
-    ticks = (torch.arange(cells) + 0.5) / cells * 2.5 - 1.25
-    places = torch.cartesian_prod(ticks.flip(0), ticks).flip(1)  # rows from top to bottom, (x, y) each
-    training = run.discriminator.training
+    if side < 4 or side % 4:
+        raise ValueError(f"side={side}: D is asked once for each square of 4 by 4 pixels, so 4 must divide it")
+    for points in (x_real, x_fake):
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"the board shows points [N, 2], not {list(points.shape)}")
+    cells = side // 4
+    ticks = (torch.arange(cells) + 0.5) / cells * 2 * BOARD - BOARD
+    places = torch.cartesian_prod(ticks.flip(0), ticks).flip(1)  # (x, y), from left to right, from top to bottom
+    device, training = next(iter(discriminator.parameters()), x_real).device, discriminator.training
     with torch.no_grad():
-        logits = run.discriminator.eval()(places, torch.zeros(len(places), dtype=torch.int64))
-    run.discriminator.train(training)
-    belief = logits.sigmoid().view(cells, cells, 1)
+        logits = discriminator.eval()(places.to(device), torch.zeros(len(places), dtype=torch.int64, device=device))
+    discriminator.train(training)
+    belief = logits.sigmoid().cpu().view(cells, cells, 1)
     fake, middle, real = (torch.tensor(color) for color in ((244.0, 186, 192), (255.0, 255, 255), (172.0, 208, 236)))
     ground = torch.where(belief < 0.5, torch.lerp(fake, middle, 2 * belief), torch.lerp(middle, real, 2 * belief - 1))
     board = ground.round().to(torch.uint8).repeat_interleave(4, 0).repeat_interleave(4, 1)
-    for points, color in ((x_real[:count], (20, 75, 125)), (run.sample(count), (170, 25, 45))):
-        pixel = ((points + 1.25) / 2.5 * (4 * cells)).long()
-        for dx in range(3):
-            for dy in range(3):
-                x, y = (pixel + torch.tensor([dx - 1, dy - 1])).T
-                inside = (x >= 0) & (x < 4 * cells) & (y >= 0) & (y < 4 * cells)
-                board[4 * cells - 1 - y[inside], x[inside]] = torch.tensor(color, dtype=torch.uint8)
+    for points, color in ((x_real, (20, 75, 125)), (x_fake, (170, 25, 45))):
+        pixel = ((points.cpu() + BOARD) / (2 * BOARD) * side).floor().long()
+        for shift in torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2)):  # a point is 3 by 3 pixels
+            column, row = (pixel + shift).T
+            inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
+            board[side - 1 - row[inside], column[inside]] = torch.tensor(color, dtype=torch.uint8)
+    board[[0, -1]], board[:, [0, -1]] = 200, 200  # a frame, for a white board on a white page
     return board.numpy()
 
 

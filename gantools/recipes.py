@@ -130,6 +130,9 @@ class Recipe:
 
     def suited_to(self, shape: Sequence[int], classes: Sequence[str]) -> "Recipe":
         """The recipe for images [N, C, H, W] of these classes; one without labels stays without."""
+        if len(shape) != 1 + len(self.image_shape):
+            made = "points" if len(self.image_shape) == 1 else "images"
+            raise ValueError(f"recipe {self.name} makes {made}; it cannot learn from data of the shape {list(shape)}")
         return self.change(image_shape=tuple(shape[1:]), classes=len(classes) if self.classes else 0)
 
     def draw_z(self, count: int, device: torch.device | str = "cpu", source: torch.Generator | None = None) -> Tensor:
@@ -244,8 +247,8 @@ def to_yaml(recipe: Recipe) -> str:
 
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
 PROFILES = ("smoke", "quick", "full")
-QUICK_STEPS = {"mlp-gan": 2_184}  # 14 epochs of 10,000 images
-SMOKE_STEPS = 20
+QUICK_STEPS = {"ring": 1_500, "mlp-gan": 2_184, "dcgan-mnist": 1_200, "dcgan-cifar10": 100}
+SMOKE_STEPS, SMOKE_IMAGES = 20, 500
 
 
 def profile() -> str:
@@ -259,6 +262,11 @@ def profile() -> str:
 def lesson_steps(steps: int) -> int:
     """The length of a lesson's own loop: `steps`, or a handful in the smoke profile."""
     return min(steps, SMOKE_STEPS) if profile() == "smoke" else steps
+
+
+def lesson_images(count: int) -> int:
+    """How many images a lesson measures: `count`, or a few hundred in the smoke profile."""
+    return min(count, SMOKE_IMAGES) if profile() == "smoke" else count
 
 
 def lesson(name: str, **changes: Any) -> Recipe:

@@ -17,13 +17,13 @@ GROUPS = {"d_loss": "loss/d", "g_loss": "loss/g", "penalty": "loss/penalty", "d_
 def writer(log_dir: str | Path, step: int = 0) -> Callable[[Run], None]:
     """A function that logs the last row of a run's history, and samples, to a folder for TensorBoard.
 
-    What an earlier run logged there from `step` on is hidden. Raises ValueError where TensorBoard is not installed.
+    What an earlier run logged there after `step` is hidden. Raises ValueError where TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError(f"log_dir={str(log_dir)!r} needs TensorBoard: pip install tensorboard") from error
-    board = SummaryWriter(str(log_dir), purge_step=step)
+    board = SummaryWriter(str(log_dir), purge_step=step + 1 if step else 0)
 
     def log(run: Run) -> None:
         row = run.history[-1]

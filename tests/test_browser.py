@@ -133,7 +133,7 @@ def test_reopened_without_a_kernel_it_still_shows_the_exhibit(lab, page, noteboo
     page.goto(f"{lab}/{notebook.name}?reset")
     page.evaluate(READY)  # nothing is run: these are the outputs in the repository
 
-    sheet = page.locator(".jp-Notebook img[alt*='walk between two points']").first
+    sheet = page.locator(".jp-Notebook figure.gantools-preview img").first
     sheet.wait_for(state="attached")
     sheet.scroll_into_view_if_needed()
     assert page.evaluate("image => image.complete && image.naturalWidth > 500", sheet.element_handle())

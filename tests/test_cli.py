@@ -6,10 +6,11 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
+import torchmetrics.image.fid
 import torchvision
 
 import gantools
-from gantools import checkpoint, cli, data, losses, plots, recipes, train
+from gantools import checkpoint, classify, cli, data, judge, losses, metrics, plots, recipes, train
 
 QUICK = ["--limit", "80", "--set", "batch=8", "--set", "steps=3"]
 
@@ -124,6 +125,68 @@ def test_sample_takes_a_shipped_run_by_name(trained, tmp_path, monkeypatch, caps
     assert imageio.imread("samples.png").shape == (8 * 60 - 4, 8 * 60 - 4)
 
 
+# evaluate
+
+
+def rows(out):
+    """The rows of a table: title → (generated, real)."""
+    columns = [line[:34].strip() for line in out.splitlines()], [line[34:54].split() for line in out.splitlines()]
+    return dict(zip(*columns, strict=True))
+
+
+def test_evaluate_prints_the_numbers_beside_those_of_real_images(trained, capsys):
+    assert cli.main(["evaluate", str(trained), "--count", "100", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    report = metrics.evaluate(train.load(trained), count=100, seed=3)
+    assert out.endswith(f"{report}\n")
+    assert "mlp-gan on mnist: 100 images\n" in out
+    table, real = rows(out), judge.load("mnist").real
+    assert table["FD (Fréchet distance)"] == [f"{report.frechet_distance:.3f}", f"{real['frechet_distance']:.3f}"]
+    assert table["coverage"] == [f"{report.coverage:.3f}", f"{real['coverage']:.3f}"]
+    assert not [title for title in table if title.startswith(("label agreement", "CAS"))]
+
+
+def test_evaluate_takes_a_shipped_run_by_name_and_a_data_set(capsys):
+    assert cli.main(["evaluate", "mlp-gan-mnist", "--data", "mnist", "--count", "100"]) == 0
+    out = capsys.readouterr().out
+    assert "mlp-gan-mnist on mnist: 100 images; memorisation against 10,000 of the 60,000 training images\n" in out
+
+
+def test_evaluate_of_a_conditional_run_with_cas_has_every_row(conditional, make_set, monkeypatch, capsys):
+    monkeypatch.setitem(recipes.RECIPES, "shades", conditional)
+    monkeypatch.setattr(metrics, "PER_CLASS", 10)
+    monkeypatch.setattr(classify, "accuracy", lambda network, images: len(images) / 40_000)
+    train.fit(conditional, make_set(), "runs/shades")
+    assert cli.main(["evaluate", "runs/shades", "--data", "mnist", "--count", "100", "--cas"]) == 0
+    table = rows(capsys.readouterr().out)
+    expected = judge.load("mnist").real["classification_accuracy"]
+    assert table["CAS (trained on these only)"] == ["0.2500", f"{expected:.4f}"]
+    assert {"label agreement", "label agreement, worst class", "memorisation (distance ratio)"} < set(table)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--count", "99"], "99 images are too few for a number: take at least 100"),
+        (["--count", "0"], "0 images are too few for a number"),
+        (["--count", "many"], "invalid int value: 'many'"),
+        (["--data", "mnst"], "there is no judge for 'mnst'; judges exist for "),
+        (["--extractor", "vgg"], "invalid choice: 'vgg'"),
+        (["--count", "100", "--extractor", "inception"], "Inception-v3 cannot be had here"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_one_line(trained, capsys, monkeypatch, arguments, complaint):
+    monkeypatch.setattr(torchmetrics.image.fid, "_TORCH_FIDELITY_AVAILABLE", False)
+    assert complaint in refusal(capsys, "evaluate", trained, *arguments)
+
+
+def test_images_of_another_shape_cannot_be_evaluated(capsys):
+    assert cli.main(["train", "mlp-gan", "--data", "cifar10", *QUICK]) == 0
+    capsys.readouterr()
+    line = refusal(capsys, "evaluate", "runs/mlp-gan", "--data", "mnist", "--count", "100")
+    assert "the judge of mnist sees images of the shape [N, 1, 28, 28], not [100, 3, 32, 32]" in line
+
+
 # data and info
 
 
@@ -152,6 +215,7 @@ def test_info_tells_what_is_here(capsys):
         assert part in out
     assert ["mnist", "bundled", "part"] in [line.split() for line in out.splitlines()]
     assert "precision auto = bf16" in out or "precision auto = fp32" in out
+    assert f"judges    {', '.join(judge.available())}\n" in out
 
 
 # Errors
@@ -186,6 +250,8 @@ def test_info_tells_what_is_here(capsys):
         (["train", "broken.yaml"], "broken.yaml is not YAML"),
         (["train", "named.yaml"], "name"),
         (["sample", "nowhere"], "no run in nowhere"),
+        (["evaluate", "nowhere"], "no run in nowhere"),
+        (["evaluate"], "required: RUN"),
         (["sample", "damaged"], "run.json is damaged"),
         (["data", "mnst"], "cannot download 'mnst': known sets are mnist"),
     ],

@@ -198,6 +198,69 @@ def test_found_tells_cache_part_and_missing():
     assert places["emnist-letters"] == "missing"  # one split of two
 
 
+# The ring
+
+
+def test_the_centres_of_the_ring_are_eight_corners_of_a_circle():
+    centres = data.ring_centres()
+    assert centres.shape == (8, 2)
+    torch.testing.assert_close(centres.norm(dim=1), torch.full((8,), 0.75))
+    torch.testing.assert_close(centres[[0, 2]], torch.tensor([[0.75, 0.0], [0.0, 0.75]]))  # counter-clockwise
+    torch.testing.assert_close(centres[1], torch.full((2,), 0.75 * 0.5**0.5))
+    torch.testing.assert_close(centres[:4], -centres[4:])
+
+
+def test_the_points_of_the_ring_lie_around_the_centres_in_turn():
+    ring = data.ring(16_000)
+    assert (ring.images.shape, ring.images.dtype) == ((16_000, 2), torch.float32)
+    assert ring.labels.tolist() == list(range(8)) * 2_000
+    assert (ring.classes, ring.name) == (tuple("01234567"), "ring")
+    for label, centre in enumerate(data.ring_centres()):
+        points = ring.of_class(label).images
+        torch.testing.assert_close(points.mean(0), centre, atol=0.005, rtol=0)
+        torch.testing.assert_close(points.std(0), torch.full((2,), 0.05), atol=0.004, rtol=0)
+        assert abs(points.T.corrcoef()[0, 1]) < 0.1
+
+
+def test_the_ring_follows_its_seed_and_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    one, again, other = (data.ring(100, seed) for seed in (1, 1, 2))
+    assert torch.equal(one.images, again.images)
+    assert not (one.images == other.images).any()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_ring_is_loaded_by_name_without_a_file_and_in_silence(capsys):
+    train, test = (data.load("ring", split) for split in data.SPLITS)
+    assert len(train) == len(test) == 10_000
+    assert torch.equal(train.images, data.load("ring").images)
+    assert not (train.images == test.images).any()
+    assert capsys.readouterr().out == ""
+    assert list(data.cache_dir().iterdir()) == []
+
+
+def test_the_ring_can_be_shorter_and_drawn_by_class():
+    assert len(data.load("ring", limit=9)) == 9
+    part = data.load("ring", limit=80, per_class=3, seed=1)
+    assert part.labels.bincount().tolist() == [3] * 8
+    whole = {tuple(point) for point in data.load("ring", limit=80).images.tolist()}
+    assert all(tuple(point) in whole for point in part.images.tolist())
+    with pytest.raises(DataError, match=r"ring: per_class=11, but class 0 \(0\) has 10"):
+        data.load("ring", limit=80, per_class=11)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_ring_of_no_points_is_refused(count):
+    with pytest.raises(DataError, match=f"{count}.*at least one"):
+        data.ring(count)
+
+
+def test_the_digest_of_a_ring_follows_its_seed_and_its_length():
+    digests = [data.ring(count, seed).digest() for count, seed in ((80, 0), (80, 0), (80, 1), (88, 0))]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
 # Bad input: each error names the file, what was expected and what was found
 
 IMAGES, LABELS = arrays()

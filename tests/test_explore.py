@@ -4,6 +4,7 @@ import json
 
 import imageio.v3 as imageio
 import ipywidgets
+import numpy as np
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
@@ -43,6 +44,21 @@ class Tags(html.parser.HTMLParser):
 
     def named(self, name):
         return [attributes for tag, attributes in self.found if tag == name]
+
+
+def within(widget):
+    """A widget and everything in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from within(child)
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    InteractiveShell.clear_instance()
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
 
 
 # The live widgets
@@ -120,14 +136,8 @@ def test_the_number_of_directions_can_be_chosen(run):
 
 
 def test_every_control_is_in_the_box(run):
-    exhibit, found = explore.latent(run), []
-
-    def walk(widget):
-        found.append(widget)
-        for child in getattr(widget, "children", ()):
-            walk(child)
-
-    walk(exhibit.box)
+    exhibit = explore.latent(run)
+    found = list(within(exhibit.box))
     for part in (exhibit.walk, *exhibit.directions, exhibit.resample, exhibit.picture, exhibit.status):
         assert part in found
     sliders = [widget for widget in found if isinstance(widget, ipywidgets.FloatSlider)]
@@ -160,6 +170,12 @@ def test_the_preview_shows_the_contact_sheet_and_the_first_frame_each_with_a_tex
     assert sheet["src"] == plots.grid(run.sample(z=z), columns=21).uri
 
 
+def test_the_preview_of_a_walk_names_its_ends(run):
+    preview = explore.latent(run).preview
+    assert Tags(preview).named("input")[0]["aria-label"] == "place on the walk, from A to B"
+    assert "a walk through the latent space, from A (left) to B (right)" in preview
+
+
 def test_a_conditional_run_shows_its_first_class_throughout(conditional, start):
     shades = start(conditional.change(image_shape=(1, 7, 4)))
     exhibit, first_class = explore.latent(shades), shades.sample(labels=[0])
@@ -170,14 +186,105 @@ def test_a_conditional_run_shows_its_first_class_throughout(conditional, start):
     assert exhibit.picture.value == plots.encode(plots.tile(first_class, 1, explore.ZOOM), "").raw
 
 
-def test_a_notebook_shows_the_preview_before_the_widgets(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    InteractiveShell.clear_instance()
-    InteractiveShell.instance()
+def test_a_notebook_shows_the_preview_before_the_widgets(run, shell):
     exhibit = explore.latent(run)
     with capture_output() as captured:
         exhibit._ipython_display_()
-    InteractiveShell.clear_instance()
+    preview, live = (output.data for output in captured.outputs)
+    assert preview["text/html"] == exhibit.preview
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id
+
+
+# The replay
+
+
+def film(count):
+    """Pictures that grow brighter, and a title for each."""
+    boards = [np.full((60, 80, 3), 255 * index // max(count - 1, 1), np.uint8) for index in range(count)]
+    return boards, [f"step {index}" for index in range(count)]
+
+
+def test_moving_the_time_changes_the_picture_and_its_title():
+    boards, titles = film(9)
+    exhibit = explore.replay(boards, titles)
+    for index in (0, 8, 3):
+        exhibit.time.value = index
+        assert np.array_equal(imageio.imread(exhibit.picture.value, extension=".png"), boards[index])
+        assert exhibit.status.value == titles[index]
+
+
+def test_a_replay_starts_at_its_first_moment():
+    boards, titles = film(9)
+    exhibit = explore.replay(boards, titles)
+    assert np.array_equal(imageio.imread(exhibit.picture.value, extension=".png"), boards[0])
+    assert exhibit.status.value == "step 0"
+    assert (exhibit.time.min, exhibit.time.max) == (exhibit.play.min, exhibit.play.max) == (0, 8)
+
+
+def test_a_title_is_text_and_no_markup():
+    boards, _ = film(1)
+    exhibit = explore.replay(boards, ["D < G & <b>"])
+    assert exhibit.status.value == "D &lt; G &amp; &lt;b&gt;"
+    assert Tags(exhibit.preview).named("img")[0]["alt"].endswith("D < G & <b>")
+
+
+def test_the_preview_of_a_replay_has_a_labelled_slider_over_all_its_moments():
+    boards, titles = film(9)
+    tags = Tags(explore.replay(boards, titles).preview)
+    (slider,) = tags.named("input")
+    frames = json.loads(slider["data-frames"])
+    assert slider["type"] == "range"
+    assert slider["aria-label"] == "place on the way, from start to end"
+    assert (slider["min"], slider["max"]) == ("0", "8")
+    assert frames == [plots.encode(board, "").uri for board in boards]
+    assert "frames" in slider["oninput"]
+
+
+def test_the_preview_of_a_replay_shows_a_contact_sheet_and_the_first_moment_each_with_a_text():
+    boards, titles = film(11)
+    sheet, frame = Tags(explore.replay(boards, titles).preview).named("img")
+    assert sheet["alt"] == "6 moments of the training, from step 0 to step 10"
+    shown = [0, 2, 4, 6, 8, 10]
+    expected = plots.panels([boards[index] for index in shown], [titles[index] for index in shown], 6, alt="")
+    assert sheet["src"] == expected.uri
+    assert frame["src"] == plots.encode(boards[0], "").uri
+    assert frame["alt"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_short_film_is_shown_whole(count):
+    boards, titles = film(count)
+    exhibit = explore.replay(boards, titles)
+    tags = Tags(exhibit.preview)
+    assert len(json.loads(tags.named("input")[0]["data-frames"])) == count
+    assert tags.named("img")[0]["src"] == plots.panels(boards, titles, alt="").uri
+    assert exhibit.time.max == count - 1
+    assert exhibit.status.value == "step 0"
+
+
+@pytest.mark.parametrize(("count", "titles"), [(2, 1), (1, 2), (0, 0)])
+def test_a_replay_needs_a_title_for_each_picture(count, titles):
+    with pytest.raises(ValueError, match=f"{count} pictures and {titles} titles"):
+        explore.replay(film(count)[0], ["title"] * titles)
+
+
+def test_the_controls_of_a_replay_are_in_its_box():
+    exhibit = explore.replay(*film(3))
+    found = list(within(exhibit.box))
+    assert all(part in found for part in (exhibit.time, exhibit.play, exhibit.picture, exhibit.status))
+
+
+def test_the_player_moves_the_time_in_the_browser(monkeypatch):
+    linked = []
+    monkeypatch.setattr(ipywidgets, "jslink", lambda *ends: linked.append(ends))
+    exhibit = explore.replay(*film(3))
+    assert linked == [((exhibit.play, "value"), (exhibit.time, "value"))]
+
+
+def test_a_notebook_shows_the_preview_of_a_replay_before_its_widgets(shell):
+    exhibit = explore.replay(*film(2))
+    with capture_output() as captured:
+        exhibit._ipython_display_()
     preview, live = (output.data for output in captured.outputs)
     assert preview["text/html"] == exhibit.preview
     assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id

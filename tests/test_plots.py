@@ -8,8 +8,9 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image, ImageSequence
+from torch import nn
 
-from gantools import data, plots, train
+from gantools import data, plots, recipes, train
 from gantools.plots import Picture
 
 ROW = {"step": 5, "seconds": 1.0, "d_loss": 1.3, "g_loss": 0.7, "d_real": 0.6, "d_fake": 0.4}
@@ -169,6 +170,168 @@ def test_one_row_is_drawn_as_points():
 def test_curves_of_nothing_are_refused():
     with pytest.raises(ValueError, match="the history is empty"):
         plots.curves([])
+
+
+def test_panels_lie_from_left_to_right_and_then_in_the_next_row():
+    grey = [np.full((40, 40), level, np.uint8) for level in (0, 100, 200)]
+    row = plots.panels(grey, ["a", "b", "c"], alt="three levels")
+    first, second, third = thirds(row, 3)
+    assert first < second < third
+    assert row.alt == "three levels"
+    column = pixels(plots.panels(grey, ["a", "b", "c"], 1, alt="three levels"))[:, :, :3]
+    upper, middle, lower = (part.mean() for part in np.array_split(column, 3))
+    assert upper < middle < lower
+
+
+def test_panels_show_grey_and_colour_as_they_are():
+    red = np.zeros((40, 40, 3), np.uint8)
+    red[:, :, 0] = 255
+    shown = pixels(plots.panels([np.full((40, 40), 128, np.uint8), red], ["grey", "red"], alt=""))
+    height, width = shown.shape[:2]
+    assert shown[height * 2 // 3, width // 4, :3].tolist() == [128, 128, 128]
+    assert shown[height * 2 // 3, width * 3 // 4, :3].tolist() == [255, 0, 0]
+
+
+def test_a_last_row_of_panels_may_be_short():
+    grey = np.zeros((8, 8), np.uint8)
+    two, three = (pixels(plots.panels([grey] * count, ["x"] * count, 2, alt="")) for count in (2, 3))
+    assert three.shape[0] == pytest.approx(2 * two.shape[0], abs=2)
+    height, width = three.shape[:2]
+    assert three[height * 4 // 5, width // 4, 0] == 0
+    assert three[height // 2 :, width // 2 :, :3].min() == 255  # nothing, not even axes
+
+
+@pytest.mark.parametrize(("count", "titles"), [(2, 1), (1, 2), (0, 0)])
+def test_panels_need_a_title_for_each_picture(count, titles):
+    with pytest.raises(ValueError, match=f"{count} pictures and {titles} titles"):
+        plots.panels([np.zeros((8, 8), np.uint8)] * count, ["title"] * titles, alt="")
+
+
+# The board of the two-dimensional game
+
+REAL_POINT, FAKE_POINT = [20, 75, 125], [170, 25, 45]
+NONE = torch.empty(0, 2)
+INNER = np.s_[1:-1, 1:-1]  # the board without its frame
+
+
+class Slope(nn.Module):
+    """Says "real" where a direction leads, "fake" where it comes from, and 0.5 across it."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.direction = torch.tensor([float(x), float(y)])
+
+    def forward(self, points, labels=None):
+        return points @ self.direction
+
+
+FLAT = Slope(0, 0)
+
+
+def places(board, color):
+    """Where the board has this colour: (row, column) pairs."""
+    return [tuple(place) for place in np.argwhere((board == color).all(2)).tolist()]
+
+
+def test_a_fresh_run_of_the_ring_has_a_board_with_points_of_both_kinds(start):
+    run = start(recipes.get("ring"))
+    board = plots.landscape(run.discriminator, data.ring(100).images, run.sample(100))
+    assert (board.shape, board.dtype) == ((320, 320, 3), np.uint8)
+    assert len(places(board, REAL_POINT)) > 100
+    assert len(places(board, FAKE_POINT)) > 10
+
+
+@pytest.mark.parametrize("side", [4, 40, 160])
+def test_a_board_has_the_side_asked_for(side):
+    assert plots.landscape(FLAT, NONE, NONE, side=side).shape == (side, side, 3)
+
+
+def test_a_white_board_has_a_grey_frame_of_one_pixel():
+    board = plots.landscape(FLAT, NONE, NONE, side=40)
+    frame = np.ones((40, 40), bool)
+    frame[INNER] = False
+    assert (board[frame] == 200).all()
+    assert (board[~frame] == 255).all()
+
+
+@pytest.mark.parametrize("side", [0, -4, 3, 42])
+def test_a_side_that_four_does_not_divide_is_refused(side):
+    with pytest.raises(ValueError, match=f"side={side}: .*4 must divide it"):
+        plots.landscape(FLAT, NONE, NONE, side=side)
+
+
+@pytest.mark.parametrize("shape", [(2,), (5, 3), (5, 1, 28, 28)])
+def test_what_is_no_point_is_refused(shape):
+    for pair in ((torch.zeros(shape), NONE), (NONE, torch.zeros(shape))):
+        with pytest.raises(ValueError, match=r"the board shows points \[N, 2\], not") as refusal:
+            plots.landscape(FLAT, *pair)
+        assert str(list(shape)) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("slope", "real", "fake"),
+    [
+        ((99, 0), np.s_[:, 30:], np.s_[:, :10]),
+        ((-99, 0), np.s_[:, :10], np.s_[:, 30:]),
+        ((0, 99), np.s_[:10], np.s_[30:]),  # up is where y grows
+        ((0, -99), np.s_[30:], np.s_[:10]),
+    ],
+)
+def test_the_ground_is_blue_where_d_says_real_and_red_where_it_says_fake(slope, real, fake):
+    board = plots.landscape(Slope(*slope), NONE, NONE, side=40)[INNER].astype(int)
+    assert (board[real][..., 2] > board[real][..., 0] + 40).all()
+    assert (board[fake][..., 0] > board[fake][..., 2] + 40).all()
+
+
+def test_the_ground_is_white_where_d_cannot_tell_and_pales_towards_it():
+    assert (plots.landscape(FLAT, NONE, NONE, side=40)[INNER] == 255).all()
+    red, green, blue = plots.landscape(Slope(2, 0), NONE, NONE, side=40)[INNER][20].astype(int).T
+    assert (np.diff(blue - red) >= 0).all()
+    assert (blue - red)[0] < -20 < 20 < (blue - red)[-1]
+    assert green.max() > 245
+
+
+@pytest.mark.parametrize(
+    ("point", "row", "column"), [((0.53, 0.97), 4, 28), ((-0.53, 0.97), 4, 11), ((0.53, -0.97), 35, 28)]
+)
+def test_a_point_is_a_dark_square_at_its_place_blue_if_real_and_red_if_generated(point, row, column):
+    square = [(row + dy, column + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    point = torch.tensor([point])
+    assert places(plots.landscape(FLAT, point, NONE, side=40), REAL_POINT) == square
+    assert places(plots.landscape(FLAT, NONE, point, side=40), FAKE_POINT) == square
+
+
+def test_every_point_is_shown_and_a_generated_one_covers_a_real_one():
+    points = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    board = plots.landscape(FLAT, points, points[:1], side=80)
+    assert (len(places(board, REAL_POINT)), len(places(board, FAKE_POINT))) == (18, 9)
+
+
+@pytest.mark.parametrize("point", [(1.4, 0.0), (-1.4, 0.0), (0.0, 1.4), (0.0, -1.4), (1e6, 1e6)])
+def test_points_outside_the_board_are_left_out(point):
+    board = plots.landscape(FLAT, torch.tensor([point]), torch.tensor([point]), side=40)
+    assert np.array_equal(board, plots.landscape(FLAT, NONE, NONE, side=40))
+
+
+# A pixel is 0.0625 wide: each of these lies half a pixel within the edge, or half a pixel beyond it.
+@pytest.mark.parametrize(("x", "columns"), [(1.22, {38}), (-1.22, {1}), (1.28, set()), (-1.28, set())])
+def test_a_point_on_the_edge_is_cut_by_the_frame(x, columns):
+    for point in ((x, -0.02), (-0.02, x)):
+        board = plots.landscape(FLAT, torch.tensor([point]), NONE, side=40)
+        if point[1] == x:
+            board = np.rot90(board, -1)  # what was above lies on the right
+        shown = places(board, REAL_POINT)
+        assert {column for _, column in shown} == columns
+        assert len(shown) == 3 * len(columns)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_board_asks_d_in_eval_mode_and_leaves_it_as_it_was(training):
+    modes, discriminator = [], Slope(0, 0).train(training)
+    discriminator.register_forward_pre_hook(lambda network, given: modes.append(network.training))
+    plots.landscape(discriminator, NONE, NONE, side=40)
+    assert modes == [False]
+    assert discriminator.training == training
 
 
 # Animations

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from gantools import losses, nets, recipes
+from gantools import data, losses, nets, recipes, train
 from gantools.recipes import Recipe, RecipeError
 
 DIFFERENT = {
@@ -56,6 +56,57 @@ def test_mlp_gan_has_the_published_numbers():
     assert {name: getattr(recipe, name) for name in published} == published
     assert (recipe.generator, recipe.discriminator) == (nets.MLPGenerator, nets.MLPDiscriminator)
     assert recipe.loss is losses.non_saturating
+
+
+def test_the_dcgans_have_the_published_numbers():
+    published = {
+        "z_dim": 100,
+        "noise": "normal",
+        "steps": None,
+        "g_batch": None,
+        "d_lr": 1e-4,
+        "g_lr": 1e-4,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "adam_eps": 1e-7,
+        "fresh_fakes": False,
+        "joint_d_batch": True,
+        "real_target": 1.0,
+        "fake_target": 0.0,
+        "ema": None,
+        "r1": 0.0,
+        "r2": 0.0,
+    }
+    mnist = published | {"dataset": "mnist", "image_shape": (1, 28, 28), "batch": 32, "epochs": 50}
+    cifar10 = published | {"dataset": "cifar10", "image_shape": (3, 32, 32), "batch": 128, "epochs": 200}
+    for name, numbers in (("dcgan-mnist", mnist), ("dcgan-cifar10", cifar10)):
+        recipe = recipes.get(name)
+        assert {field: getattr(recipe, field) for field in numbers} == numbers
+        assert recipe.loss is losses.non_saturating
+    one, other = recipes.DCGAN_MNIST, recipes.DCGAN_CIFAR10
+    assert (one.generator, one.discriminator) == (nets.dcgan_mnist_generator, nets.dcgan_mnist_discriminator)
+    assert (other.generator, other.discriminator) == (nets.dcgan_cifar10_generator, nets.dcgan_cifar10_discriminator)
+
+
+def test_the_ring_is_a_game_of_points():
+    recipe = recipes.get("ring")
+    assert (recipe.generator, recipe.discriminator) == (nets.PointGenerator, nets.PointDiscriminator)
+    assert (recipe.dataset, recipe.image_shape, recipe.z_dim, recipe.noise) == ("ring", (2,), 2, "normal")
+    assert (recipe.batch, recipe.steps, recipe.d_lr, recipe.g_lr, recipe.beta1) == (256, 1_500, 1e-3, 1e-3, 0.5)
+
+
+@pytest.mark.parametrize("name", ["ring", "dcgan-mnist", "dcgan-cifar10"])
+def test_a_recipe_trains_both_its_players_and_samples(name, make_set):
+    recipe = recipes.get(name, batch=2, steps=2)
+    dataset = data.ring(4) if name == "ring" else make_set(4, recipe.image_shape)
+    run = train.fit(recipe, dataset)
+    assert run.step == 2
+    assert not any(
+        torch.equal(before, after)
+        for fresh, trained in zip(recipe.build(), (run.player, run.discriminator), strict=True)
+        for before, after in zip(fresh.parameters(), trained.parameters(), strict=True)
+    )
+    assert run.sample(3).shape == (3, *recipe.image_shape)
 
 
 def test_every_recipe_is_listed_under_its_own_name_and_builds():

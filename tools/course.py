@@ -47,6 +47,9 @@ def fingerprint(notebook: Notebook) -> str:
     for about in sorted((ASSETS / "checkpoints").glob("*/run.json")):
         if f'"{about.parent.name}"' in text:
             parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(about.parent.iterdir())]
+    if "metrics." in text:
+        judges = sorted((ASSETS / "checkpoints").glob("judge-*/judge.json"))
+        parts += [path.read_text() for path in judges if f'"{path.parent.name.removeprefix("judge-")}"' in text]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

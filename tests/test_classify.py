@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch import nn
+
+from gantools.classify import accuracy, train_classifier
+from gantools.data import ImageSet
+
+
+def striped(count: int, seed: int = 0) -> ImageSet:
+    """Noise with rows in class 0, columns in class 1."""
+    labels = torch.arange(count) % 2
+    images = 0.3 * torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+    images[labels == 0, :, ::4] += 1
+    images[labels == 1, :, :, ::4] += 1
+    return ImageSet(images.clamp(-1, 1), labels, ("rows", "columns"), "striped")
+
+
+@pytest.fixture(scope="module")
+def few():
+    return striped(64)
+
+
+@pytest.fixture(scope="module")
+def trained(few):
+    return train_classifier(few.images, few.labels, 2)
+
+
+def same(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_what_is_easy_to_tell_apart_is_learnt():
+    images = striped(256)
+    network = train_classifier(images.images, images.labels, 3)
+    assert accuracy(network, striped(100, seed=1)) == 1
+    assert network(images.images[:5]).shape == (5, 3)
+
+
+def test_the_classifier_comes_in_eval_mode(trained):
+    assert not any(part.training for part in trained.modules())
+
+
+def test_the_same_seed_trains_the_same_classifier(few, trained):
+    torch.manual_seed(99)
+    assert same(train_classifier(few.images, few.labels, 2), trained)
+    assert not same(train_classifier(few.images, few.labels, 2, seed=1), trained)
+
+
+def test_torchs_random_state_stays(few):
+    state = torch.get_rng_state()
+    train_classifier(few.images[:8], few.labels[:8], 2)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_images_and_labels_stay(few, trained):
+    assert torch.equal(few.images, striped(64).images)
+    assert torch.equal(few.labels, striped(64).labels)
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [(0, 1), (600, 0.5), (1_200, 0)])
+def test_accuracy_is_the_share_of_images_named_right(wrong, expected):
+    """Over more images than one batch."""
+    labels = torch.arange(1_200) % 3
+    named = torch.where(torch.arange(1_200) < wrong, (labels + 1) % 3, labels)
+    logits = torch.eye(3)[named][:, :, None, None]  # the images are their own logits
+    assert accuracy(nn.Flatten(), ImageSet(logits, labels, ("a", "b", "c"), "made")) == expected

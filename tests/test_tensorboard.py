@@ -1,0 +1,112 @@
+import sys
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gantools import data, recipes, train
+
+TITLES = {
+    "loss/d": "d_loss",
+    "loss/g": "g_loss",
+    "loss/penalty": "penalty",
+    "belief/real": "d_real",
+    "belief/fake": "d_fake",
+    "accuracy/real": "real_accuracy",
+    "accuracy/fake": "fake_accuracy",
+}
+RING = recipes.get("ring", batch=8, steps=10)
+
+
+def read(folder):
+    """What TensorBoard shows of a folder."""
+    board = EventAccumulator(str(folder))
+    board.Reload()
+    return board
+
+
+def steps(folder, title="loss/d"):
+    return [event.step for event in read(folder).Scalars(title)]
+
+
+def age(folder):
+    """Give the log in a folder a name that sorts before those of later runs: names count whole seconds."""
+    (log,) = folder.iterdir()
+    log.rename(folder / "events.out.tfevents.0")
+
+
+def test_the_numbers_of_each_epoch_are_logged_at_its_step(recipe, tiny, tmp_path):
+    run = train.fit(recipe.change(steps=12, r1=1.0), tiny, log_dir=tmp_path)
+    board = read(tmp_path)
+    assert set(board.Tags()["scalars"]) == set(TITLES)
+    for title, key in TITLES.items():
+        logged = board.Scalars(title)
+        assert [event.step for event in logged] == [row["step"] for row in run.history] == [5, 10, 12]
+        assert [event.value for event in logged] == pytest.approx([row[key] for row in run.history])
+
+
+def test_samples_of_the_same_z_are_logged_after_each_epoch(recipe, tiny, tmp_path):
+    run = train.fit(recipe, tiny, log_dir=tmp_path)
+    board = read(tmp_path)
+    assert board.Tags()["images"] == ["samples"]
+    first, last = board.Images("samples")
+    assert (first.step, last.step) == (5, 10)
+    shown = imageio.imread(last.encoded_image_string, extension=".png")
+    tiles = data.to_uint8(run.sample(16)).view(2, 8, 28, 28).permute(0, 2, 1, 3).reshape(56, 224)
+    assert np.array_equal(shown[:, :, 0], tiles)
+    assert first.encoded_image_string != last.encoded_image_string
+
+
+def test_points_are_no_images_and_their_numbers_are_logged(tmp_path):
+    train.fit(RING, data.ring(40), log_dir=tmp_path)
+    assert read(tmp_path).Tags()["images"] == []
+    assert steps(tmp_path) == [5, 10]
+
+
+def test_without_tensorboard_the_error_says_how_to_install_it(recipe, tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match="pip install tensorboard") as refusal:
+        train.fit(recipe, tiny, log_dir=tmp_path / "board")
+    assert str(tmp_path / "board") in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_logs_nothing_needs_no_tensorboard_and_gets_no_files(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.chdir(tmp_path)
+    assert train.fit(RING, data.ring(40)).step == 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_logging_does_not_change_the_run(recipe, tiny, tmp_path):
+    logged, plain = (train.fit(recipe, tiny, log_dir=folder) for folder in (tmp_path, None))
+    for one, other in ((logged.player, plain.player), (logged.discriminator, plain.discriminator)):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_resumed_run_replaces_what_was_logged_after_its_checkpoint(tmp_path):
+    out, board = tmp_path / "run", tmp_path / "board"
+    train.fit(RING.change(steps=20), data.ring(40), log_dir=board)  # gets further than what is kept
+    age(board)
+    train.fit(RING.change(steps=5), data.ring(40), out)
+    train.fit(RING.change(steps=15), data.ring(40), out, resume=True, log_dir=board)
+    assert steps(board)[-2:] == [10, 15]
+
+
+def test_a_resumed_run_keeps_what_was_logged_before_its_checkpoint(tmp_path):
+    out, board = tmp_path / "run", tmp_path / "board"
+    train.fit(RING, data.ring(40), out, log_dir=board)
+    age(board)
+    train.fit(RING.change(steps=20), data.ring(40), out, resume=True, log_dir=board)
+    logged = steps(board)
+    assert logged[0] == 5
+    assert logged[-2:] == [15, 20]
+
+
+def test_a_new_run_in_the_same_folder_replaces_the_old_one(tmp_path):
+    train.fit(RING.change(steps=15), data.ring(40), log_dir=tmp_path)
+    age(tmp_path)
+    train.fit(RING, data.ring(40), log_dir=tmp_path)
+    assert steps(tmp_path) == [5, 10]
