@@ -27,7 +27,9 @@ lab: $(VENV)/installed
 
 # Retrain what is shipped; needs the full data sets: python -m gantools data NAME
 weights: $(VENV)/installed
+	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/weights.py
+	$(BIN)/python benchmarks/time_to_quality.py
 
 # Draw the figures of the README, run the notebooks, and store their outputs in the repository
 refresh: $(VENV)/installed

@@ -115,7 +115,7 @@ def train_judge(name: str, plan: Plan, images: ImageSet, test: ImageSet, kept: P
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=plan.epochs * per_epoch)
     begin = 0
     if kept.exists():
-        state = torch.load(kept)
+        state = torch.load(kept, weights_only=True)
         begin = state["epoch"]
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])

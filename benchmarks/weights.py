@@ -48,14 +48,16 @@ def ship(name: str, recipe: Recipe, folder: Path) -> None:
         raise SystemExit(f"{name} needs all of {recipe.dataset}: python -m gantools data {recipe.dataset}")
 
     def snapshot(run: Run) -> None:
+        if len(run.recipe.image_shape) != 3 or run.open_row:
+            return  # points, or steps after the last whole epoch
         epoch = folder / f"epoch-{len(run.rows):03d}"
         checkpoint.save(run, epoch, networks_only=True, half=True)  # what time_to_quality.py measures
         np.save(epoch.with_suffix(".npy"), data.to_uint8(run.sample(SNAPSHOTS)).numpy())
 
     run = train.fit(recipe, images, folder, resume=True, on_epoch=snapshot)
     target = checkpoint.save(run, ASSETS / "checkpoints" / name, networks_only=True, half=True)
-    epochs = sorted(folder.glob("epoch-*.npy"))
-    np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))
+    if epochs := sorted(folder.glob("epoch-*.npy")):
+        np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))
     print(f"{name}: {run.step:,} steps in {run.seconds / 60:.1f} minutes")
 
 

@@ -1,7 +1,8 @@
 """gantools: the helpers behind a course on generative adversarial networks.
 
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
-`runtime`, `data`, `nets`, `losses`, `recipes`, `run`, `checkpoint`, `train`, `plots`, `explore`, `cli`.
+`runtime`, `data`, `nets`, `losses`, `recipes`, `run`, `checkpoint`, `train`, `judge`, `metrics`,
+`plots`, `explore`, `cli`.
 """
 
 from pathlib import Path

@@ -12,7 +12,6 @@ There is no random state to store: `train.fit` seeds every step from (seed, step
 
 import hashlib
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from gantools import ASSETS
 from gantools.data import ImageSet
 from gantools.recipes import RECIPES, Recipe
 from gantools.run import Run
+from gantools.runtime import write_whole
 
 FORMAT = 1
 
@@ -65,7 +65,7 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
         form = "-shipped" if networks_only or half else ""  # another name: it must not overwrite what can be resumed
         files[kind] = {"file": f"{kind}-{run.step}{form}.safetensors", "sha256": hashlib.sha256(raw).hexdigest()}
-        _write(folder / files[kind]["file"], raw)
+        write_whole(folder / files[kind]["file"], raw)
     about = {
         "format": FORMAT,
         "recipe": run.recipe.objects() | run.recipe.scalars(),
@@ -76,7 +76,7 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         "rows": run.rows,
         "open_row": run.open_row,
     }
-    _write(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
+    write_whole(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
     for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
         if stale.name not in [entry["file"] for entry in files.values()]:
             stale.unlink()
@@ -165,15 +165,6 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise CheckpointError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
-
-
-def _write(path: Path, raw: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, seed: int = 0
     """A small CNN trained for twelve epochs on images [N, C, H, W] in [-1, 1] and labels [N], in eval mode."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = ConvClassifier(images.shape[1:], classes).to(memory_format=torch.channels_last)
+        network = ConvClassifier(images.shape[1:], classes).to(images.device, memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
         per_epoch = max(1, len(images) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * per_epoch)

@@ -13,7 +13,7 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from gantools import __version__, data, judge, metrics, plots, recipes, runtime, train
+from gantools import __version__, data, inception, judge, metrics, plots, recipes, runtime, train
 from gantools.recipes import RecipeError
 
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.run(options)
-    except (ValueError, RecipeError, train.Diverged, metrics.MetricError, OSError) as error:
+    except (ValueError, RecipeError, train.Diverged, inception.MetricError, OSError) as error:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:

@@ -25,6 +25,7 @@ from torch import Tensor
 from gantools import ASSETS
 from gantools.data import from_uint8, to_uint8
 from gantools.nets import ConvClassifier
+from gantools.runtime import write_whole
 
 EMBED_BATCH = 50  # images at once: more is slower, the planes no longer fit the cache
 
@@ -137,7 +138,7 @@ def save(judge: Judge) -> Path:
     tensors |= {"mean": judge.mean, "covariance": judge.covariance, "features": judge.features.half()}
     tensors |= {"counts": judge.counts, "variances": judge.variances}
     raw = dump_tensors({key: value.contiguous() for key, value in tensors.items()})
-    (folder / "judge.safetensors").write_bytes(raw)
+    write_whole(folder / "judge.safetensors", raw)
     about: dict[str, Any] = {
         "dataset": judge.dataset,
         "image_shape": list(judge.image_shape),
@@ -148,7 +149,7 @@ def save(judge: Judge) -> Path:
         "sha256": hashlib.sha256(raw).hexdigest(),
         "real": judge.real,
     }
-    (folder / "judge.json").write_text(json.dumps(about, indent=1) + "\n")
+    write_whole(folder / "judge.json", (json.dumps(about, indent=1) + "\n").encode())
     load.cache_clear()
     return folder
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gantools import classify, data, judge
+from gantools import classify, data, inception, judge
 from gantools.data import DataError, ImageSet
 from gantools.judge import JudgeError, Seen
 from gantools.nets import FEATURES
@@ -25,10 +25,6 @@ NEIGHBOURS = 5  # k of density and coverage
 PRESENT = 0.1  # of its fair share: a class that is rarer counts as lost
 KID_SUBSETS, KID_SUBSET = 50, 1_000
 MEMORY_IMAGES = 2_000  # generated, and held out, whose nearest training image is looked up
-
-
-class MetricError(RuntimeError):
-    """Inception-v3 cannot be had on this machine; the message says why, and what to do."""
 
 
 def evaluate(
@@ -46,23 +42,31 @@ def evaluate(
     a conditional run, about a minute. `extractor="inception"` gives FD and IS of Inception-v3 instead, as others
     publish them; it needs torch-fidelity and its weights. Raises `JudgeError` where no judge can see this run's
     images, `MetricError` where Inception cannot be had.
+
+    For the ring of lesson 00, which needs no judge, it counts the Gaussians found.
     """
-    if extractor not in ("judge", "inception"):
-        raise ValueError(f"extractor={extractor!r}: choose judge or inception")
-    if count < LEAST:
-        raise JudgeError(f"{count} images are too few for a number: take at least {LEAST}, better {COUNT:,}")
-    if cas and not run.recipe.classes:
-        raise JudgeError(f"{run.recipe.name} knows no labels, so no classifier can learn from its images (cas)")
     dataset = dataset or run.data["name"]
     name = run.folder.name if run.folder else run.recipe.name
+    if extractor not in ("judge", "inception"):
+        raise ValueError(f"extractor={extractor!r}: choose judge or inception")
+    if cas and extractor == "inception":
+        raise ValueError("cas=True goes with the judge's numbers, not with extractor='inception'")
+    if cas and not run.recipe.classes:
+        raise JudgeError(f"{name} knows no labels, so no classifier can learn from its images (cas)")
+    if count < LEAST:
+        raise JudgeError(f"{count} images are too few for a number: take at least {LEAST}, better {COUNT:,}")
+    if dataset == run.data["name"] == data.RING:
+        return _ring_report(run, name, count, seed)
+    if extractor == "inception" and not run.recipe.classes:
+        return inception.report(name, dataset, run.sample(count, seed=seed))
     by = judge.load(dataset)
     if run.recipe.classes not in (0, len(by.classes)):
         raise JudgeError(f"{name} draws {run.recipe.classes} classes, but {dataset} has {len(by.classes)}")
     labels = by.labels(count) if run.recipe.classes else None
     images = run.sample(count, labels=labels, seed=seed)
     if extractor == "inception":
-        return _by_inception(name, dataset, images)
-    seen, note = see(images, dataset), ""
+        return inception.report(name, dataset, images)
+    seen = see(images, dataset)
     numbers = numbers_of(seen)
     if labels is not None:
         each = torch.arange(len(by.classes)).repeat_interleave(PER_CLASS)
@@ -70,15 +74,38 @@ def evaluate(
         numbers |= {"label_agreement": label_agreement(seen, labels, dataset), "worst_class": float(per_class.min())}
         if cas:
             numbers["classification_accuracy"] = classification_accuracy(images, labels, dataset)
-    try:
-        train = data.load(dataset)[: run.data["count"]]
+    train, note = _training_images(run, dataset)
+    if train is not None:
         numbers["memorisation"] = memorisation(images, dataset, train)
-        if len(train) < run.data["count"]:
-            note = f"memorisation against {len(train):,} of the {run.data['count']:,} training images"
-    except DataError:
-        note = "no memorisation: the images of this data set are not on this machine"
     real = Report(name="real training images", dataset=dataset, count=COUNT, **by.real)
     return Report(name=name, dataset=dataset, count=count, note=note, real=real, **numbers)
+
+
+def _training_images(run: Run, dataset: str) -> tuple[ImageSet | None, str]:
+    """What the run was trained on, as far as this machine has it, and a note about what is missing."""
+    if dataset != run.data["name"]:
+        return None, f"no memorisation: it was trained on {run.data['name']}"
+    try:
+        train = data.load(dataset)[: run.data["count"]]
+        data.load(dataset, split="test")  # the ruler
+    except DataError as error:
+        return None, f"no memorisation: {error}"
+    if len(train) < run.data["count"]:
+        part = f"{len(train):,} of its {run.data['count']:,} training images"
+        return train, f"memorisation against {part}; copies of the others would not be seen"
+    if run.data["digest"] not in ("", train.digest()):
+        return None, f"no memorisation: it was not trained on the first {len(train):,} images of {dataset}"
+    return train, ""
+
+
+def _ring_report(run: Run, name: str, count: int, seed: int) -> Report:
+    """The eight Gaussians need no judge: they can be counted."""
+    (found, share), (all_of_them, real_share) = map(
+        ring_modes, (run.sample(count, seed=seed), data.load(data.RING, split="test").images)
+    )
+    real = Report(name="real points", dataset=data.RING, count=data.RING_POINTS, modes=all_of_them)
+    note = f"{share:.1%} of the points lie in one of the eight Gaussians, of real points {real_share:.1%}"
+    return Report(name=name, dataset=data.RING, count=count, modes=found, note=note, real=real)
 
 
 def see(images: Tensor | Seen, dataset: str) -> Seen:
@@ -120,12 +147,12 @@ def frechet_distance(images: Tensor | Seen, dataset: str) -> float:
 
     seen = see(images, dataset)
     by, count = seen.judge, int(seen.judge.counts.sum())
-    metric = FrechetInceptionDistance(feature=_AsItIs())
+    metric = FrechetInceptionDistance(feature=_AsItIs(), sync_on_compute=False)
     metric.real_features_num_samples += count  # the reference set's sums, from its mean and covariance
     metric.real_features_sum += by.mean * count
     metric.real_features_cov_sum += by.covariance * (count - 1) + count * by.mean.outer(by.mean)
     metric.update(seen.features.double(), real=False)
-    return max(0.0, float(metric.compute()))
+    return max(float(metric.compute()), 0.0)  # in this order NaN stays NaN
 
 
 def kernel_distance(images: Tensor | Seen, dataset: str) -> float:
@@ -138,7 +165,9 @@ def kernel_distance(images: Tensor | Seen, dataset: str) -> float:
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are 64 numbers each
         torch.manual_seed(0)
-        metric = KernelInceptionDistance(feature=_AsItIs(), subsets=KID_SUBSETS, subset_size=subset)
+        metric = KernelInceptionDistance(
+            feature=_AsItIs(), subsets=KID_SUBSETS, subset_size=subset, sync_on_compute=False
+        )
         metric.update(known, real=True)
         metric.update(seen.features, real=False)
         return float(metric.compute()[0])
@@ -154,7 +183,7 @@ def inception_score(images: Tensor | Seen, dataset: str) -> float:
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(0)
-        metric = InceptionScore(feature=_AsItIs())  # logits: it takes the softmax itself
+        metric = InceptionScore(feature=_AsItIs(), sync_on_compute=False)  # logits: it takes the softmax itself
         metric.update(see(images, dataset).logits)
         return float(metric.compute()[0])
 
@@ -179,9 +208,7 @@ def density_coverage(images: Tensor | Seen, dataset: str) -> tuple[float, float]
 
 def modes(images: Tensor | Seen, dataset: str) -> int:
     """How many classes the judge names at least a tenth as often as their share of the reference set."""
-    seen = see(images, dataset)
-    fair = seen.judge.counts.double() / seen.judge.counts.sum() * len(seen)
-    return int((_tally(seen) >= PRESENT * fair).sum())
+    return int(_present(see(images, dataset)).sum())
 
 
 def entropy(images: Tensor | Seen, dataset: str) -> float:
@@ -199,9 +226,9 @@ def within_class_variance(images: Tensor | Seen, dataset: str) -> float:
 
 
 def within_class_variance_per_class(images: Tensor | Seen, dataset: str) -> Tensor:
-    """The same for each class, float64 [classes]; NaN for a class with fewer than two images."""
+    """The same for each class, float64 [classes]; NaN for a class that is not present (see `modes`)."""
     seen = see(images, dataset)
-    return total_variances(seen) / seen.judge.variances
+    return torch.where(_present(seen), total_variances(seen) / seen.judge.variances, torch.nan)
 
 
 def total_variances(seen: Seen) -> Tensor:
@@ -265,7 +292,7 @@ def ring_modes(points: Tensor) -> tuple[int, float]:
     """
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise ValueError(f"the ring has points [N, 2], not {list(points.shape)}")
-    distance, place = torch.cdist(points, data.ring_centres()).min(1)
+    distance, place = torch.cdist(points.cpu(), data.ring_centres()).min(1)
     held = place[distance <= 3 * data.RING_SIGMA].bincount(minlength=8)
     return int((held >= PRESENT * len(points) / 8).sum()), float(held.sum() / len(points))
 
@@ -276,6 +303,12 @@ def _nearest(images: Tensor, known: Tensor) -> Tensor:
     for block in known.split(5_000):
         best = torch.minimum(best, torch.cdist(images, block).amin(1))
     return best
+
+
+def _present(seen: Seen) -> Tensor:
+    """Which classes are drawn at least a tenth as often as their share of the reference set, bool [classes]."""
+    fair = seen.judge.counts.double() / seen.judge.counts.sum() * len(seen)
+    return _tally(seen) >= PRESENT * fair
 
 
 def _tally(seen: Seen) -> Tensor:
@@ -297,7 +330,7 @@ def _check_count(images: Tensor | Seen) -> None:
 
 
 def _checked_labels(labels: Tensor | Sequence[int], count: int, classes: int) -> Tensor:
-    labels = torch.as_tensor(labels)
+    labels = torch.as_tensor(labels).cpu()
     if labels.shape != (count,) or labels.is_floating_point():
         raise JudgeError(f"{count} images need as many whole numbers as labels, not {list(labels.shape)}")
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
@@ -309,42 +342,3 @@ class _AsItIs(nn.Identity):
     """torchmetrics takes a network that makes features of images; ours are made already, once for all numbers."""
 
     num_features = FEATURES
-
-
-def _by_inception(name: str, dataset: str, images: Tensor) -> Report:
-    """FD and IS by Inception-v3, of generated and of as many real training images, against the test images."""
-    from torchmetrics.image.fid import FrechetInceptionDistance
-    from torchmetrics.image.inception import InceptionScore
-
-    train, test = (data.load(dataset, split=split) for split in ("train", "test"))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            distance, score = FrechetInceptionDistance(reset_real_features=False), InceptionScore()
-    except (ImportError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise MetricError(
-            f"Inception-v3 cannot be had here ({reason}). It needs `pip install torch-fidelity` and, once, the "
-            "network for its weights; the judge, extractor='judge', needs neither"
-        ) from error
-    for batch in _rgb(test.images[:COUNT]):
-        distance.update(batch, real=True)
-    reports: list[Report] = []
-    for title, part in (("real training images", train.images[_shuffled(len(train))[: len(images)]]), (name, images)):
-        distance.reset()
-        score.reset()
-        for batch in _rgb(part):
-            distance.update(batch, real=False)
-            score.update(batch)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)  # the score is of random tenths
-            numbers = {"frechet_distance": float(distance.compute()), "inception_score": float(score.compute()[0])}
-        note = f"Inception-v3, against {min(len(test), COUNT):,} test images"
-        real = reports[0] if reports else None
-        reports.append(Report(name=title, dataset=dataset, count=len(part), note=note, real=real, **numbers))
-    return reports[-1]
-
-
-def _rgb(images: Tensor) -> tuple[Tensor, ...]:
-    """Batches uint8 [B, 3, H, W]; grey images three times."""
-    return data.to_uint8(images).expand(-1, 3, -1, -1).split(100)

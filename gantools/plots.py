@@ -7,8 +7,9 @@ import base64
 import html
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -169,6 +170,23 @@ def curves(history: Sequence[Row], *, title: str = "") -> Picture:
     figure.suptitle(title)
     last = ", ".join(f"{key} {history[-1][key]:.2f}" for key in ("d_loss", "g_loss", "d_real", "d_fake"))
     return _render(figure, f"Losses and outputs of D over {steps[-1]} steps; at the end {last}")
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, floor: float, alt: str
+) -> Picture:
+    """Curves by title, each (x, y), on a logarithmic y axis; dashed: `floor`, the value that real images give."""
+    if not series or not all(len(x) == len(y) > 0 for x, y in series.values()):
+        raise ValueError("lines() needs at least one series, each with as many x as y and at least one of them")
+    figure = Figure(figsize=(7, 3.2))
+    axes = figure.subplots()
+    for color, (title, (x, y)) in zip(cycle((FAKE, REAL, "#3d8361", "#8a5a9e", "#b5793a")), series.items()):
+        axes.plot(x, y, marker="o", markersize=4, color=color, label=title)
+    axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label="real images")
+    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    return _render(figure, alt)
 
 
 def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, alt: str = "") -> Picture:

@@ -194,7 +194,8 @@ DCGAN_MNIST = Recipe(
 """The DCGAN of lesson 02 on MNIST, after a TensorFlow project; 50 epochs of batches of 32.
 
 Follows the project's document where its code differs (dropout 0.5 and no biases in D, no label smoothing). Both
-updates use one batch of fakes, as there; but G is scored by the D that has just moved, for here D always goes first.
+updates use one batch of fakes, as there; but G is scored by the D that has just moved (and drops out other units), for
+here D always goes first. Real and fake pass D as one batch; precision may be bf16.
 """
 
 DCGAN_CIFAR10 = dataclasses.replace(
@@ -207,7 +208,10 @@ DCGAN_CIFAR10 = dataclasses.replace(
     batch=128,
     epochs=200,
 )
-"""The same on CIFAR-10: wider networks, 200 epochs of batches of 128."""
+"""The same on CIFAR-10: wider networks, 200 epochs of batches of 128.
+
+The last, smaller batch of an epoch is dropped.
+"""
 
 RECIPES = {recipe.name: recipe for recipe in (RING, MLP_GAN, DCGAN_MNIST, DCGAN_CIFAR10)}
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Report:
     """The numbers of one generator; `real` holds those of real images. None: not defined or not measured.
 
-    `str(report)` is a table. Each field has a function of the same name in this module, which says what it is;
-    `worst_class` is the label agreement of the class that has the least.
+    `str(report)` is a table. `gantools.metrics` has a function for each number and says what it is; `worst_class` is
+    the label agreement of the class that has the least.
     """
 
     name: str
@@ -35,7 +35,9 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.name} on {self.dataset}: {self.count:,} images" + (f"; {self.note}" if self.note else "")]
-        lines.append(f"{'':34}{'generated':>10}{'real':>10}  better")
+        other = self.real and self.real.count != self.count  # with fewer images FD is larger and IS smaller
+        of = f" (real: {self.real.count:,} images)" if other else ""
+        lines.append(f"{'':34}{'generated':>10}{'real':>10}  better{of}")
         for name, (title, form, better) in NUMBERS.items():
             mine, real = (getattr(report, name) if report else None for report in (self, self.real))
             if mine is not None:

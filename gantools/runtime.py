@@ -1,10 +1,12 @@
-"""What lies under a training: precision, seeds, the order of the images, processes, and a Ctrl-C that waits."""
+"""What lies under a training: precision, seeds, the order of the images, processes, files, and a Ctrl-C that waits."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -100,3 +102,13 @@ def deferred_interrupt(enabled: bool = True) -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def write_whole(path: Path, raw: bytes) -> None:
+    """Write a file that is there with all of `raw` or, after a crash, as it was before."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,21 +1,27 @@
 """Losses and samples for TensorBoard, on request: `train.fit(…, log_dir="runs/board")`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gantools.data import to_uint8
 from gantools.run import Run
 
 SAMPLES = 16  # of the same z each time
-GROUPS = {"d_loss": "loss/d", "g_loss": "loss/g", "penalty": "loss/penalty", "d_real": "belief/real"} | {
+GROUPS = {
+    "d_loss": "loss/d",
+    "g_loss": "loss/g",
+    "penalty": "loss/penalty",
+    "d_real": "belief/real",
     "d_fake": "belief/fake",
     "real_accuracy": "accuracy/real",
     "fake_accuracy": "accuracy/fake",
 }
 
 
-def writer(log_dir: str | Path, step: int = 0) -> Callable[[Run], None]:
-    """A function that logs the last row of a run's history, and samples, to a folder for TensorBoard.
+@contextmanager
+def writer(log_dir: str | Path, step: int = 0) -> Iterator[Callable[[Run], None]]:
+    """Inside, a function that logs the last row of a run's history, and samples, to a folder for TensorBoard.
 
     What an earlier run logged there after `step` is hidden. Raises ValueError where TensorBoard is not installed.
     """
@@ -33,4 +39,5 @@ def writer(log_dir: str | Path, step: int = 0) -> Callable[[Run], None]:
             board.add_images("samples", to_uint8(run.sample(SAMPLES)), run.step)
         board.flush()
 
-    return log
+    with board:
+        yield log

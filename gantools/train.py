@@ -127,10 +127,10 @@ def fit(
             checkpoint.save(run, out)
 
     quiet = not accelerator.is_main_process
-    log = tensorboard.writer(log_dir, run.step) if log_dir and not quiet else None
+    board = tensorboard.writer(log_dir, run.step) if log_dir and not quiet else nullcontext()
     bar = tqdm(None, recipe.name, total, file=sys.stdout, initial=run.step, mininterval=0.5, disable=quiet)
     saved = perf_counter()
-    with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, bar:
+    with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, board as log, bar:
         while run.step < total and not interrupted():
             started = perf_counter()
             index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)[rank::world].to(device)

@@ -239,7 +239,7 @@ def test_weights_that_do_not_fit_the_recipe_are_refused(folder):
 @pytest.mark.parametrize("deadly", [1, 2, 3])
 def test_a_write_that_dies_half_way_leaves_the_previous_checkpoint(trained, folder, tiny, monkeypatch, deadly):
     later = train.fit(trained.recipe.change(steps=9), tiny)
-    write, calls = checkpoint._write, []
+    write, calls = checkpoint.write_whole, []
 
     def dying(path, raw):
         calls.append(path)
@@ -248,25 +248,25 @@ def test_a_write_that_dies_half_way_leaves_the_previous_checkpoint(trained, fold
             raise OSError(28, "No space left on device")
         write(path, raw)
 
-    monkeypatch.setattr(checkpoint, "_write", dying)
+    monkeypatch.setattr(checkpoint, "write_whole", dying)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.save(later, folder)
     survivor = train.load(folder)
     assert survivor.step == 7
     assert_same_tensors(survivor.player.state_dict(), trained.player.state_dict())
-    monkeypatch.setattr(checkpoint, "_write", write)
+    monkeypatch.setattr(checkpoint, "write_whole", write)
     assert train.load(checkpoint.save(later, folder)).step == 9
 
 
 def test_another_form_of_the_same_step_does_not_harm_the_one_before(trained, folder, monkeypatch):
-    write = checkpoint._write
+    write = checkpoint.write_whole
 
     def dying(path, raw):
         if path.name == "run.json":
             raise OSError(28, "No space left on device")
         write(path, raw)
 
-    monkeypatch.setattr(checkpoint, "_write", dying)
+    monkeypatch.setattr(checkpoint, "write_whole", dying)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.save(trained, folder, half=True)
     assert_same_tensors(train.load(folder).player.state_dict(), trained.player.state_dict())
@@ -348,3 +348,9 @@ def test_a_run_beyond_the_steps_asked_for_is_not_shortened(recipe, tiny, tmp_pat
     train.fit(recipe.change(steps=4), tiny, tmp_path)
     with pytest.raises(CheckpointError, match="at step 4 already, beyond the 2"):
         train.fit(recipe.change(steps=2), tiny, tmp_path, resume=True)
+
+
+def test_every_shipped_run_went_to_its_end():
+    for name in train.shipped():
+        run = train.load(name)
+        assert run.step == run.recipe.total_steps(run.data["count"]), name

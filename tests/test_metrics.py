@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,8 +16,8 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from gantools import classify, data, judge, metrics, recipes, train
 from gantools.data import DataError
+from gantools.inception import MetricError
 from gantools.judge import Judge, JudgeError, Seen
-from gantools.metrics import MetricError
 from gantools.report import NUMBERS
 
 
@@ -612,7 +613,10 @@ def test_what_another_judge_saw_is_refused(real):
 
 @pytest.fixture
 def untrained(start, recipe):
-    return start(recipe)
+    """A run that claims to know the first forty digits."""
+    run = start(recipe)
+    run.data |= {"name": "mnist", "count": 40, "digest": ""}
+    return run
 
 
 def test_evaluate_takes_every_number_of_an_unconditional_run(untrained):
@@ -639,7 +643,9 @@ def test_the_numbers_are_those_of_the_runs_samples(untrained, mnist):
 def test_the_shipped_run_draws_new_digits_of_every_class():
     report = metrics.evaluate(train.load("mlp-gan-mnist"), count=500)
     assert (report.name, report.dataset) == ("mlp-gan-mnist", "mnist")
-    assert report.note == "memorisation against 10,000 of the 60,000 training images"
+    assert report.note == (
+        "memorisation against 10,000 of its 60,000 training images; copies of the others would not be seen"
+    )
     assert report.modes == 10
     assert 1 < report.frechet_distance < 30
     assert 0.2 < report.coverage < 0.9
@@ -682,9 +688,9 @@ def test_cas_is_measured_when_asked_for(start, conditional, monkeypatch):
     assert dataset == "mnist"
 
 
-def test_a_data_set_without_a_judge_is_refused_with_those_that_have_one(untrained):
+def test_a_data_set_without_a_judge_is_refused_with_those_that_have_one(start, recipe):
     with pytest.raises(JudgeError, match=r"there is no judge for 'tiny'; judges exist for .*mnist") as refusal:
-        metrics.evaluate(untrained)
+        metrics.evaluate(start(recipe))
     assert str(refusal.value).endswith(", ".join(judge.available()))
 
 
@@ -692,6 +698,36 @@ def test_images_that_the_judge_cannot_see_are_refused(start):
     run = start(recipes.get("mlp-gan", image_shape=(3, 32, 32)))
     with pytest.raises(JudgeError, match=r"the judge of mnist sees images of the shape \[N, 1, 28, 28\], not"):
         metrics.evaluate(run, "mnist", count=100)
+
+
+@pytest.mark.parametrize("known", ["first", "drawn"])
+def test_memorisation_is_measured_against_what_the_run_was_trained_on_or_not_at_all(untrained, mnist, known):
+    train = mnist.train[:40] if known == "first" else mnist.train.stratified(per_class=4)
+    untrained.data["digest"] = train.digest()
+    report = metrics.evaluate(untrained, count=100)
+    assert (report.memorisation is not None) == (known == "first")
+    missing = "no memorisation: it was not trained on the first 40 images of mnist"
+    assert report.note == ("" if known == "first" else missing)
+
+
+def test_a_run_of_another_data_set_has_no_memorisation(untrained):
+    untrained.data["name"] = "fashion-mnist"
+    report = metrics.evaluate(untrained, "mnist", count=100)
+    assert (report.memorisation, report.note) == (None, "no memorisation: it was trained on fashion-mnist")
+
+
+def test_the_ring_is_counted_without_a_judge():
+    report = metrics.evaluate(train.load("ring"), count=2_000)
+    assert (report.modes, report.real.modes, report.dataset) == (8, 8, "ring")
+    shares = [float(share) for share in re.findall(r"([0-9.]+)%", report.note)]
+    assert 40 < shares[0] < 90
+    assert shares[1] == pytest.approx(100 * (1 - math.exp(-4.5)), abs=0.3)
+    assert "modes (classes present)" in str(report)
+
+
+def test_cas_and_inception_are_refused_together(untrained):
+    with pytest.raises(ValueError, match="cas=True goes with the judge's numbers"):
+        metrics.evaluate(untrained, "mnist", count=100, cas=True, extractor="inception")
 
 
 def test_another_number_of_classes_is_refused(start, conditional):
@@ -711,7 +747,7 @@ def test_without_images_there_is_no_memorisation_and_a_note_says_so(untrained, m
     monkeypatch.setattr(data, "load", missing)
     report = metrics.evaluate(untrained, "mnist", count=100)
     assert report.memorisation is None
-    assert report.note == "no memorisation: the images of this data set are not on this machine"
+    assert report.note == "no memorisation: not here"
     assert report.frechet_distance is not None
 
 

@@ -415,3 +415,26 @@ def test_an_animation_can_be_read_back_frame_by_frame():
     saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"][::5]
     frames = imageio.imread(plots.gif([data.from_uint8(images) for images in saved]).raw, extension=".gif")
     assert len(frames) == len(saved)
+
+
+def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(monkeypatch):
+    figures = []
+    render = plots._render
+    monkeypatch.setattr(plots, "_render", lambda figure, alt: figures.append(figure) or render(figure, alt))
+    series = {"one": ([1, 5, 50], [30.0, 20.0, 7.0]), "two": ([1], [100.0])}
+    picture = plots.lines(series, xlabel="epoch", ylabel="FD", floor=0.03, alt="FD against epochs")
+    (axes,) = figures[0].axes
+    one, two, floor = axes.lines
+    assert (list(one.get_xdata()), list(one.get_ydata())) == series["one"]
+    assert (list(two.get_xdata()), list(two.get_ydata())) == series["two"]
+    assert set(floor.get_ydata()) == {0.03}
+    assert axes.get_yscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two", "real images"]
+    assert picture.alt == "FD against epochs"
+    assert pixels(picture).ndim == 3
+
+
+@pytest.mark.parametrize("series", [{}, {"one": ([], [])}, {"one": ([1, 2], [1.0])}])
+def test_lines_without_points_are_refused(series):
+    with pytest.raises(ValueError, match="at least one series"):
+        plots.lines(series, xlabel="epoch", ylabel="FD", floor=1.0, alt="nothing")

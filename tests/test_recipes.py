@@ -380,6 +380,13 @@ def test_a_lesson_takes_changes_and_keeps_its_own_steps(monkeypatch):
     assert recipes.lesson("mlp-gan", steps=70).steps == 20
 
 
+@pytest.mark.parametrize(("profile", "images"), [("smoke", 500), ("quick", 10_000), ("full", 10_000)])
+def test_a_profile_sets_how_many_images_a_lesson_measures(monkeypatch, profile, images):
+    monkeypatch.setenv("GANTOOLS_PROFILE", profile)
+    assert recipes.lesson_images(10_000) == images
+    assert recipes.lesson_images(200) == 200
+
+
 def test_every_recipe_has_a_quick_length():
     assert set(recipes.QUICK_STEPS) == set(recipes.RECIPES)
 

@@ -14,7 +14,7 @@ MINE = Report(name="mine", dataset="mnist", count=2_000, frechet_distance=12.345
 def test_a_report_is_a_table_of_generated_beside_real():
     assert str(MINE).splitlines() == [
         "mine on mnist: 2,000 images",
-        "                                   generated      real  better",
+        "                                   generated      real  better (real: 10,000 images)",
         "FD (Fréchet distance)                 12.346     0.031  lower",
         "density                                0.500            as real",
         "modes (classes present)                    9        10  all",

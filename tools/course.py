@@ -48,8 +48,8 @@ def fingerprint(notebook: Notebook) -> str:
         if f'"{about.parent.name}"' in text:
             parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(about.parent.iterdir())]
     if "metrics." in text:
-        judges = sorted((ASSETS / "checkpoints").glob("judge-*/judge.json"))
-        parts += [path.read_text() for path in judges if f'"{path.parent.name.removeprefix("judge-")}"' in text]
+        parts += [path.read_text() for path in sorted((ASSETS / "checkpoints").glob("judge-*/judge.json"))]
+    parts += [path.read_text() for path in sorted((ASSETS / "results").glob("*.csv")) if f'"{path.name}"' in text]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -1,17 +1,40 @@
 """The pictures of the README, drawn anew from the shipped checkpoints: python tools/figures.py"""
 
 import numpy as np
+import torch
 
-from gantools import ASSETS, data, plots, train
+from gantools import ASSETS, data, plots, recipes, train
+from gantools.run import Run
+
+FIGURES = ASSETS / "figures"
 
 
 def main() -> None:
     """Write `assets/figures`."""
-    run = train.load("mlp-gan-mnist")
-    alt = "96 digits drawn by the MLP GAN"
-    print(plots.grid(run.sample(96), columns=16, alt=alt).save(ASSETS / "figures" / "mlp_gan.png"))
-    snapshots = [data.from_uint8(images) for images in np.load(run.folder / "snapshots.npz")["images"]]
-    print(plots.gif(snapshots, columns=8, alt="100 epochs at a fixed z").save(ASSETS / "figures" / "mlp_gan.gif"))
+    for name in ("mlp-gan-mnist", "dcgan-mnist", "dcgan-cifar10"):
+        run = train.load(name)
+        picture = plots.grid(run.sample(96), columns=16, alt=f"96 images of {name}")
+        print(picture.save(FIGURES / f"{name.replace('-', '_')}.png"))
+    saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"]
+    snapshots = [data.from_uint8(images) for images in saved]
+    print(plots.gif(snapshots, columns=8, alt="100 epochs at a fixed z").save(FIGURES / "mlp_gan.gif"))
+    print(ring().save(FIGURES / "ring.png"))
+
+
+def ring() -> plots.Picture:
+    """Six moments of the two-dimensional game."""
+    points, boards, titles = data.load("ring"), [], []
+    z = recipes.get("ring").draw_z(400, source=torch.Generator().manual_seed(0))
+
+    def keep(run: Run) -> None:
+        with torch.no_grad():
+            boards.append(plots.landscape(run.discriminator, points.images[:400], run.player(z)))
+        titles.append(f"step {run.step}")
+
+    train.fit(recipes.get("ring"), points, on_epoch=keep)
+    shown = [round(index * (len(boards) - 1) / 5) for index in range(6)]
+    alt = "Six moments of the two-dimensional game"
+    return plots.panels([boards[place] for place in shown], [titles[place] for place in shown], 6, alt=alt)
 
 
 if __name__ == "__main__":
