@@ -116,6 +116,9 @@ def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int =
         axes.set_axis_off()
     for axes, pixels, title in zip(grid_of_axes, pictures, titles, strict=False):
         _show(axes, pixels, title)
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color("lightgrey")  # a white picture on a white page needs an edge
     return _render(figure, alt)
 
 

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"
 each_exhibit = pytest.mark.parametrize("notebook", WITH_EXHIBIT, ids=lambda path: path.stem)
 
 READY = """async () => {
+    while (!window.jupyterapp) await new Promise(r => setTimeout(r, 200));  // on a busy machine it comes late
     const app = window.jupyterapp;
     await app.restored;
     while (!app.shell.currentWidget || !app.shell.currentWidget.context) await new Promise(r => setTimeout(r, 200));

@@ -374,6 +374,12 @@ def test_a_profile_sets_the_length_of_a_lesson(monkeypatch, profile, steps, own_
     assert recipes.lesson_steps(3) == 3
 
 
+def test_in_smoke_the_ring_has_more_than_ten_epochs_for_its_film(monkeypatch):
+    monkeypatch.setenv("GANTOOLS_PROFILE", "smoke")
+    assert recipes.lesson("ring").steps // (10_000 // recipes.get("ring").batch) >= 11
+    assert recipes.lesson("ring", steps=30).steps == 30
+
+
 def test_a_lesson_takes_changes_and_keeps_its_own_steps(monkeypatch):
     assert recipes.lesson("mlp-gan", steps=70, batch=8) == recipes.get("mlp-gan", steps=70, batch=8)
     monkeypatch.setenv("GANTOOLS_PROFILE", "smoke")
