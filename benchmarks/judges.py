@@ -18,7 +18,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from gantools import data, judge, metrics, runtime
 from gantools.classify import accuracy
 from gantools.data import ImageSet
-from gantools.judge import Judge
+from gantools.judge import Judge, Seen
 from gantools.nets import ConvClassifier
 
 BATCH = 128
@@ -66,43 +66,51 @@ def main() -> None:
 
 def appoint(name: str, width: int, network: ConvClassifier, images: ImageSet, test: ImageSet) -> Path:
     """Write the judge with its view of the reference set, and what as many real training images score."""
-    reference = test[torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: metrics.COUNT]]
-    classes = len(test.classes)
-    blank = torch.zeros(0)
+    nothing = torch.zeros(0)
     by = Judge(
         dataset=name,
         network=network,
         image_shape=tuple(test.images.shape[1:]),
         classes=test.classes,
         width=width,
-        accuracy=accuracy(network, test),
+        accuracy=0.0,
         trained_on=f"{len(images):,} training images",
-        mean=blank,
-        covariance=blank,
-        features=blank,
-        counts=reference.labels.bincount(minlength=classes),
-        variances=blank,
+        mean=nothing,
+        covariance=nothing,
+        features=nothing,
+        counts=nothing,
+        variances=nothing,
     )
-    seen = by.see(reference.images)
-    features = seen.features.double()
+    seen = by.see(test.images)
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: metrics.COUNT]  # the reference set
+    reference = Seen(by, seen.features[order], seen.logits[order])
+    features = reference.features.double()
     by = replace(
         by,
+        accuracy=float((seen.named == test.labels).double().mean()),
         mean=features.mean(0),
         covariance=features.T.cov(),
-        features=seen.features[:FEATURES_KEPT],
-        variances=metrics.total_variances(seen),
+        features=reference.features[:FEATURES_KEPT],
+        counts=test.labels[order].bincount(minlength=len(test.classes)),
+        variances=metrics.total_variances(reference),
     )
     judge.save(by)
     by = judge.load(name)  # as everybody will have it: its features are rounded
-    train = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(1))[: metrics.COUNT]]
-    on_test = by.see(test.images)
+    train = alike(images, by.labels(metrics.COUNT))
     real = metrics.numbers_of(by.see(train.images)) | {
-        "label_agreement": metrics.label_agreement(on_test, test.labels, name),
-        "worst_class": float(metrics.label_agreement_per_class(on_test, test.labels, name).min()),
+        "label_agreement": by.accuracy,
+        "worst_class": float(metrics.label_agreement_per_class(seen, test.labels, name).min()),
         "classification_accuracy": metrics.classification_accuracy(train.images, train.labels, name),
         "memorisation": 1.0,
     }
     return judge.save(replace(by, real=real))
+
+
+def alike(images: ImageSet, labels: Tensor) -> ImageSet:
+    """A random image for each of these labels, none twice."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
+    members = [iter(order[images.labels[order] == label]) for label in range(len(images.classes))]
+    return images[torch.stack([next(members[label]) for label in labels])]
 
 
 def train_judge(name: str, plan: Plan, images: ImageSet, test: ImageSet, kept: Path) -> ConvClassifier:
