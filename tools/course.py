@@ -8,6 +8,7 @@ python tools/course.py address URL write the repository's address wherever it st
 import argparse
 import hashlib
 import html
+import json
 import os
 import re
 import subprocess
@@ -23,7 +24,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from gantools import ASSETS, REPOSITORY, recipes
+from gantools import ASSETS, REPOSITORY, data, recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -39,16 +40,19 @@ def notebooks() -> list[Path]:
 
 
 def fingerprint(notebook: Notebook) -> str:
-    """SHA-256 of all that decides a notebook's outputs: its code, the recipes and checkpoints it names."""
+    """SHA-256 of what decides a notebook's outputs: its code; the recipes, checkpoints, judges and results it names."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     code = [cell.source for cell in cells if "setup" not in cell.metadata.get("tags", [])]  # it holds the address
     text = "\n".join(code)
     parts = [*code, *(recipe.digest() for name, recipe in recipes.RECIPES.items() if f'"{name}' in text)]
+    judged = [name for name in data.CLASSES if f'"{name}"' in text]
     for about in sorted((ASSETS / "checkpoints").glob("*/run.json")):
         if f'"{about.parent.name}"' in text:
             parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(about.parent.iterdir())]
+            judged.append(json.loads(about.read_text())["data"]["name"])
     if "metrics." in text:
-        parts += [path.read_text() for path in sorted((ASSETS / "checkpoints").glob("judge-*/judge.json"))]
+        judges = [ASSETS / "checkpoints" / f"judge-{name}" / "judge.json" for name in sorted(set(judged))]
+        parts += [path.read_text() for path in judges if path.exists()]
     parts += [path.read_text() for path in sorted((ASSETS / "results").glob("*.csv")) if f'"{path.name}"' in text]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
