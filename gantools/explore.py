@@ -25,20 +25,26 @@ REACH = 3.0  # how far a direction slider goes, in standard deviations of z
 
 
 @dataclass(frozen=True)
-class LatentExplorer:
-    """The exhibit of `latent`: `preview` is HTML, the rest are live widgets, gathered in `box`."""
+class Exhibit:
+    """What every exhibit shows: `preview`, HTML that needs no kernel, and below it the live widgets in `box`."""
 
     preview: str
-    walk: widgets.FloatSlider
-    directions: tuple[widgets.FloatSlider, ...]
-    resample: widgets.Button
-    picture: widgets.Image
-    status: widgets.HTML
     box: widgets.VBox
 
     def _ipython_display_(self) -> None:
         display(HTML(self.preview))
         display(self.box)
+
+
+@dataclass(frozen=True)
+class LatentExplorer(Exhibit):
+    """The exhibit of `latent`, with its live widgets."""
+
+    walk: widgets.FloatSlider
+    directions: tuple[widgets.FloatSlider, ...]
+    resample: widgets.Button
+    picture: widgets.Image
+    status: widgets.HTML
 
 
 def latent(run: Run, *, directions: int = 4, seed: int = 0) -> LatentExplorer:
@@ -75,23 +81,17 @@ def latent(run: Run, *, directions: int = 4, seed: int = 0) -> LatentExplorer:
     _guarded(draw, status)
     controls = widgets.VBox([walk, *pulls, resample, status])
     box = widgets.VBox([widgets.HTML("<b>Live</b>: needs a running kernel"), widgets.HBox([picture, controls])])
-    return LatentExplorer(_walk_preview(run, ends), walk, pulls, resample, picture, status, box)
+    return LatentExplorer(_walk_preview(run, ends), box, walk, pulls, resample, picture, status)
 
 
 @dataclass(frozen=True)
-class Replay:
-    """The exhibit of `replay`: `preview` is HTML; `time`, `play` and `picture` are live widgets in `box`."""
+class Replay(Exhibit):
+    """The exhibit of `replay`, with its live widgets."""
 
-    preview: str
     time: widgets.IntSlider
     play: widgets.Play
     picture: widgets.Image
     status: widgets.HTML
-    box: widgets.VBox
-
-    def _ipython_display_(self) -> None:
-        display(HTML(self.preview))
-        display(self.box)
 
 
 def replay(boards: Sequence[np.ndarray], titles: Sequence[str]) -> Replay:
@@ -122,7 +122,7 @@ def replay(boards: Sequence[np.ndarray], titles: Sequence[str]) -> Replay:
         alt=f"{len(shown)} moments of the training, from {titles[0]} to {titles[-1]}",
     )
     preview = _preview("the training from its start to its end", sheet, frames, ("start", "end"), "way", width)
-    return Replay(preview, time, play, picture, status, box)
+    return Replay(preview, box, time, play, picture, status)
 
 
 def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:

@@ -104,8 +104,8 @@ def fit(
     `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
     in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
     without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
-    the numbers of each epoch and samples. Raises `Diverged` for a loss that is no
-    number, `CheckpointError` if `out` does not fit.
+    the numbers of each epoch and samples. Raises `Diverged` for a loss that is no number, `CheckpointError` if `out`
+    does not fit.
     """
     accelerator = Accelerator(
         mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)]

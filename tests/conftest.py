@@ -2,11 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from torch import Tensor, nn
 
 import gantools
@@ -97,3 +98,12 @@ def conditional() -> Recipe:
     return Recipe(
         name="shades", generator=Shades, discriminator=ShadesDiscriminator, classes=10, z_dim=4, batch=8, steps=4
     )
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython of its own, to display in."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    InteractiveShell.clear_instance()
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()

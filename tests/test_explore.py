@@ -7,7 +7,6 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from torch import nn
 
@@ -51,14 +50,6 @@ def within(widget):
     yield widget
     for child in getattr(widget, "children", ()):
         yield from within(child)
-
-
-@pytest.fixture
-def shell(tmp_path, monkeypatch):
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    InteractiveShell.clear_instance()
-    yield InteractiveShell.instance()
-    InteractiveShell.clear_instance()
 
 
 # The live widgets

@@ -5,7 +5,6 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from PIL import Image, ImageSequence
 from torch import nn
@@ -379,14 +378,6 @@ def test_an_animation_of_nothing_is_refused():
 
 
 # Live pictures
-
-
-@pytest.fixture
-def shell(tmp_path, monkeypatch):
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    InteractiveShell.clear_instance()
-    yield InteractiveShell.instance()
-    InteractiveShell.clear_instance()
 
 
 def test_a_live_picture_is_shown_once_and_then_replaced(shell, recipe, tiny):
