@@ -5,7 +5,7 @@ An error is one line on stderr and exit code 2.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from accelerate import PartialState
 
 from gantools import __version__, data, inception, judge, metrics, plots, recipes, runtime, train
 from gantools.recipes import RecipeError
+from gantools.run import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
     command.add_argument("--log-dir", type=Path, metavar="FOLDER", help="log to TensorBoard")
+    command.add_argument("--samples", action="store_true", help="a picture after each epoch, in OUT/samples")
+    command.add_argument("--measure", type=int, metavar="N", help="FD and IS of N images after each epoch")
     command.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     command.set_defaults(run=_train)
 
@@ -89,10 +92,24 @@ def _train(options: argparse.Namespace) -> None:
     recipe = recipes.with_text(recipe, dict(_assignment(text) for text in options.set))
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)
     out = options.out or Path("runs") / recipe.name
-    run = train.fit(recipe, dataset, out, resume=options.resume, log_dir=options.log_dir)
+    hooks: list[Callable[[Run], object]] = []
+    if options.measure is not None:
+        judge.load(dataset.name)  # without one: now, and not after the first epoch
+        hooks.append(metrics.during(options.measure))
+    if options.samples:
+        if len(recipe.image_shape) != 3:
+            raise ValueError(f"{recipe.name} draws points, not images: leave --samples out")
+        hooks.append(lambda run: plots.sheet(run, 10).save(out / "samples" / f"step-{run.step:06d}.png"))
+
+    def after_epoch(run: Run) -> None:
+        for hook in hooks:
+            hook(run)
+
+    run = train.fit(recipe, dataset, out, resume=options.resume, on_epoch=after_epoch, log_dir=options.log_dir)
     if not PartialState().is_main_process:
         return
-    last = ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key.endswith("loss"))
+    shown = ("d_loss", "g_loss", "frechet_distance", "inception_score")
+    last = ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key in shown)
     print(f"{out}: {run.step:,} steps in {run.seconds:.0f} s, {last}")
 
 
@@ -114,7 +131,8 @@ def _sample(options: argparse.Namespace) -> None:
     if len(run.recipe.image_shape) != 3:
         raise ValueError(f"{run.recipe.name} draws points, not images")
     images = run.sample(options.count, labels=labels, seed=options.seed)
-    print(plots.grid(images).save(options.out))
+    columns = run.recipe.classes if options.label is None and run.recipe.classes else 8
+    print(plots.grid(images, columns).save(options.out))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

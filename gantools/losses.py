@@ -17,12 +17,14 @@ class Loss:
 
     d(real_logits, fake_logits, real_target, fake_target) and g(fake_logits, real_logits): logits [N] → scalar.
     `g_sees_real` says whether the generator's objective reads `real_logits`; if not, it gets None.
+    belief(real_logits, fake_logits) is what D says of either half under this loss, the probability of "real" [N].
     """
 
     name: str
     d: Callable[[Tensor, Tensor, float, float], Tensor]
     g: Callable[[Tensor, Tensor | None], Tensor]
     g_sees_real: bool = False
+    belief: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda real, fake: (real.sigmoid(), fake.sigmoid())
 
 
 def bce(logits: Tensor, target: float) -> Tensor:
@@ -59,6 +61,21 @@ def least_squares_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> T
     return mse_loss(fake_logits, torch.ones_like(fake_logits))
 
 
+def squared_error_d(
+    real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0
+) -> Tensor:
+    """Squared distance of the *probabilities* from the targets, the mean of both halves; 1/4 for a D that cannot tell.
+
+    A squared error behind a sigmoid: its gradient vanishes where D is sure and wrong. Lesson 03's `cdcgan` has it.
+    """
+    return least_squares_d(real_logits.sigmoid(), fake_logits.sigmoid(), real_target, fake_target) / 2
+
+
+def squared_error_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    """Squared distance of D(G(z)) from 1."""
+    return least_squares_g(fake_logits.sigmoid())
+
+
 def relativistic_d(
     real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0
 ) -> Tensor:
@@ -84,5 +101,14 @@ def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
 
 non_saturating = Loss("non-saturating", bce_d, non_saturating_g)
 saturating = Loss("saturating", bce_d, saturating_g)
-least_squares = Loss("least-squares", least_squares_d, least_squares_g)
-relativistic = Loss("relativistic", relativistic_d, relativistic_g, g_sees_real=True)
+least_squares = Loss(
+    "least-squares", least_squares_d, least_squares_g, belief=lambda real, fake: (real.clamp(0, 1), fake.clamp(0, 1))
+)
+squared_error = Loss("squared-error", squared_error_d, squared_error_g)
+relativistic = Loss(
+    "relativistic",
+    relativistic_d,
+    relativistic_g,
+    g_sees_real=True,
+    belief=lambda real, fake: ((real - fake).sigmoid(), (fake - real).sigmoid()),  # of each pair: which one is real?
+)

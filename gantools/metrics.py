@@ -6,7 +6,7 @@ images. FD, KID and IS are torchmetrics' own, fed with the judge's features and 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,29 @@ def evaluate(
         numbers["memorisation"] = memorisation(images, dataset, train)
     real = Report(name="real training images", dataset=dataset, count=COUNT, **by.real)
     return Report(name=name, dataset=dataset, count=count, note=note, real=real, **numbers)
+
+
+def during(count: int = 2_000) -> Callable[[Run], None]:
+    """For `fit(…, on_epoch=metrics.during())`: FD and IS of `count` images join each epoch's row of the history.
+
+    From there they reach TensorBoard. With fewer images than a report takes FD comes out larger: compare such numbers
+    with each other, not with a report's. Raises ValueError for fewer than 100, `JudgeError` where no judge exists.
+    """
+    if count < LEAST:
+        raise ValueError(f"during({count}): take at least {LEAST} images an epoch")
+
+    def measure(run: Run) -> None:
+        if run.open_row:
+            return  # steps after the last whole epoch: their row is not written yet
+        dataset = run.data["name"]
+        labels = judge.load(dataset).labels(count) if run.recipe.classes else None
+        seen = see(run.sample(count, labels=labels), dataset)
+        run.rows[-1] |= {
+            "frechet_distance": frechet_distance(seen, dataset),
+            "inception_score": inception_score(seen, dataset),
+        }
+
+    return measure
 
 
 def _training_images(run: Run, dataset: str) -> tuple[ImageSet | None, str]:

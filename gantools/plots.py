@@ -84,6 +84,18 @@ def grid(images: Tensor, columns: int = 8, *, alt: str = "A grid of images") -> 
     return encode(tile(images, columns), alt)
 
 
+def sheet(run: Run, rows: int = 2, *, seed: int = 0) -> Picture:
+    """Samples of a run: a column for each class and one z in each row, or rows of sixteen where it knows no classes."""
+    if rows < 1:
+        raise ValueError(f"rows={rows} must be at least 1")
+    classes = run.recipe.classes
+    if not classes:
+        return grid(run.sample(16 * rows, seed=seed), columns=16, alt=f"Samples after {run.step} steps")
+    z = run.draw_z(rows, seed).repeat_interleave(classes, 0)
+    images = run.sample(z=z, labels=torch.arange(classes).repeat(rows))
+    return grid(images, classes, alt=f"Samples after {run.step} steps; columns: {', '.join(run.classes)}")
+
+
 def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[str] = ("real", "generated")) -> Picture:
     """Real images on the left, generated ones on the right."""
     figure = Figure(figsize=(9, 0.3 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
@@ -208,14 +220,13 @@ def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, 
         frames = frames[::-2][::-1]
 
 
-def live(count: int = 32, seed: int = 0) -> Callable[[Run], None]:
-    """For `fit(…, on_epoch=live())`: a grid of the same z after each epoch, in place of the one before."""
+def live(rows: int = 2, seed: int = 0) -> Callable[[Run], None]:
+    """For `fit(…, on_epoch=live())`: a `sheet` of the same z after each epoch, in place of the one before."""
     handle = None
 
     def show(run: Run) -> None:
         nonlocal handle
-        images = run.sample(count, seed=seed)
-        picture = grid(images, columns=16, alt=f"Samples after {run.step} steps")
+        picture = sheet(run, rows, seed=seed)
         if handle is None:
             handle = display(picture, display_id=True)
         else:

@@ -54,6 +54,8 @@ class Recipe:
     beta1: float = 0.9
     beta2: float = 0.999
     adam_eps: float = 1e-8
+    lr_decay: float = 1.0  # both learning rates are multiplied by it …
+    decay_every: int = 10  # … after each so many epochs
 
     fresh_fakes: bool = True  # False: the generator is scored on the fakes that D has just seen
     joint_d_batch: bool = False  # real and fake pass D as one batch; matters where D has batch norm
@@ -62,23 +64,27 @@ class Recipe:
     r1: float = 0.0  # gamma of the gradient penalty on real images
     r2: float = 0.0  # the same on generated ones
     penalty_every: int = 1  # steps between penalties, each weighted by this number
+    shift: int = 0  # D sees every image, real or fake, moved by up to so many pixels (DiffAugment)
+    flip: bool = False  # and half of them mirrored; never for digits or letters
     ema: float | None = None  # decay of the averaged generator that samples; None: no average
     precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("z_dim", "batch", "epochs", "d_lr", "g_lr", "penalty_every", "adam_eps")
+        positive = ("z_dim", "batch", "epochs", "d_lr", "g_lr", "penalty_every", "adam_eps", "decay_every")
         for name in positive + tuple(n for n in ("steps", "g_batch") if getattr(self, n) is not None):
             if not getattr(self, name) > 0:  # "not": NaN is refused too
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
-        for name in ("seed", "r1", "r2"):
+        for name in ("seed", "r1", "r2", "shift"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
         for name in ("real_target", "fake_target"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must lie in [0, 1]")
+        if not 0 < self.lr_decay <= 1:
+            raise ValueError(f"recipe {self.name}: lr_decay={self.lr_decay!r} must lie in (0, 1]")
         for name in ("beta1", "beta2", "ema"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must lie in [0, 1)")
@@ -117,8 +123,14 @@ class Recipe:
         }
 
     def digest(self) -> str:
-        """SHA-256 of the scalars and of the names of networks and loss: two runs with one digest are one experiment."""
-        return hashlib.sha256(json.dumps(self.objects() | self.scalars(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what decides the result: two runs with one digest are one experiment.
+
+        The names of networks and loss, and every scalar that is not at its default: a field that is added later, and
+        does nothing by default, leaves all digests as they were.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        set_here = {name: value for name, value in self.scalars().items() if value != defaults[name]}
+        return hashlib.sha256(json.dumps(self.objects() | set_here, sort_keys=True).encode()).hexdigest()
 
     def build(self) -> tuple[nn.Module, nn.Module]:
         """The two networks, initialised from `seed`: generator, discriminator."""
@@ -139,6 +151,10 @@ class Recipe:
         """z [count, z_dim] from `noise`; from torch's own random state unless a generator is given."""
         z = torch.empty(count, self.z_dim, device=device)
         return z.uniform_(-1, 1, generator=source) if self.noise == "uniform" else z.normal_(generator=source)
+
+    def rate_factor(self, epoch: int) -> float:
+        """What both learning rates are multiplied by in an epoch, the first being 0."""
+        return self.lr_decay ** (epoch // self.decay_every)
 
     def total_steps(self, images: int) -> int:
         """How many steps a run on `images` images takes."""
@@ -213,7 +229,86 @@ DCGAN_CIFAR10 = dataclasses.replace(
 The last, smaller batch of an epoch is dropped.
 """
 
-RECIPES = {recipe.name: recipe for recipe in (RING, MLP_GAN, DCGAN_MNIST, DCGAN_CIFAR10)}
+CGAN_MLP = Recipe(
+    name="cgan-mlp",
+    generator=nets.CGANMLPGenerator,
+    discriminator=nets.CGANMLPDiscriminator,
+    loss=losses.least_squares,
+    classes=10,
+    z_dim=64,
+    fresh_fakes=False,
+    precision="fp32",
+)
+"""The conditional MLP GAN of lesson 03: 100 epochs of batches of 64 on 10,000 images.
+
+Where it leaves its source: D moves before G, both on one batch of fakes, whose labels are those of the real batch; D's
+loss is the sum of its halves, the source's their mean (Adam hardly sees the difference).
+"""
+
+CDCGAN = Recipe(
+    name="cdcgan",
+    generator=nets.CDCGANGenerator,
+    discriminator=nets.CDCGANDiscriminator,
+    loss=losses.squared_error,
+    classes=10,
+    z_dim=64,
+    batch=256,
+    epochs=60,
+    beta1=0.5,
+    fresh_fakes=False,
+)
+"""The conditional DCGAN of lesson 03: 60 epochs of batches of 256 on 10,000 images.
+
+Its source published pictures and curves of a squared error on D's probability, and turned to cross-entropy later; this
+is the former. It leaves its source in the order, D before G on the same fakes, whose labels are the real batch's.
+"""
+
+CGAN_SN = Recipe(
+    name="cgan-sn",
+    generator=nets.CGANSNGenerator,
+    discriminator=nets.CGANSNDiscriminator,
+    classes=10,
+    batch=128,
+    d_lr=1e-4,
+    g_lr=2e-4,
+    beta1=0.5,
+    adam_eps=1e-7,
+    lr_decay=0.8,
+    decay_every=10,
+    joint_d_batch=True,
+    real_target=0.95,
+    fake_target=0.05,
+)
+"""The conditional GAN with spectral norm of lesson 03, after a Keras project: 100 epochs of batches of 128.
+
+Where it leaves its source: the smoothed targets, drawn there from U(0.9, 1) and U(0, 0.1), are their means here; the
+cross-entropy is linear in its target, so the expected gradient is the same. D's loss is the sum of both halves.
+"""
+
+RGAN = Recipe(
+    name="rgan",
+    generator=nets.ProjectionGenerator,
+    discriminator=nets.ProjectionDiscriminator,
+    classes=10,
+    z_dim=64,
+    batch=128,
+    steps=6_000,
+    d_lr=4e-4,
+    g_lr=4e-4,
+    beta1=0.5,
+    beta2=0.99,
+    fresh_fakes=False,
+    joint_d_batch=True,
+    r1=1.0,
+    penalty_every=4,
+    shift=2,
+    ema=0.998,
+)
+"""Ours, lessons 03 to 05."""
+
+RECIPES = {
+    recipe.name: recipe for recipe in (RING, MLP_GAN, DCGAN_MNIST, DCGAN_CIFAR10, CGAN_MLP, CDCGAN, CGAN_SN, RGAN)
+}
 
 
 def get(name: str, /, **changes: Any) -> Recipe:
@@ -252,6 +347,7 @@ def to_yaml(recipe: Recipe) -> str:
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
 PROFILES = ("smoke", "quick", "full")
 QUICK_STEPS = {"ring": 1_500, "mlp-gan": 2_184, "dcgan-mnist": 1_200, "dcgan-cifar10": 100}
+QUICK_STEPS |= {"cgan-mlp": 624, "cdcgan": 312, "cgan-sn": 156, "rgan": 312}
 SMOKE_STEPS, SMOKE_IMAGES = 20, 500
 SMOKE_RING = 468  # twelve epochs of 39 steps, a second: the film of lesson 00 needs its frames
 

@@ -1,6 +1,6 @@
 """A run: two networks, two optimizers, where they stand, and how to sample."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from gantools.recipes import Recipe
 
 SAMPLE_BATCH = 500  # ten thousand images through a wide network at once would need gigabytes
+SHARES_OFF = 1e-3  # how far from 1 the shares of a mixture may sum
 Row = dict[str, float]
 
 
@@ -48,9 +49,7 @@ class Run:
             discriminator,
             _adam(recipe, player, recipe.g_lr),
             _adam(recipe, discriminator, recipe.d_lr),
-            AveragedModel(player, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-            if recipe.ema
-            else None,
+            AveragedModel(player, avg_fn=_average(recipe.ema), use_buffers=True) if recipe.ema else None,
             data,
         )
 
@@ -116,14 +115,16 @@ class Run:
         self,
         count: int = 64,
         *,
-        labels: Tensor | list[int] | None = None,
+        labels: Tensor | list[int] | list[list[float]] | None = None,
         z: Tensor | None = None,
         seed: int | None = 0,
     ) -> Tensor:
         """Generated images, float32 [N, C, H, W] in [-1, 1] on the CPU; eval mode, the averaged generator.
 
         N is the number of `labels` or rows of `z` where given, else `count`. A conditional recipe without `labels`
-        takes its classes in turn. Raises ValueError on labels that do not exist or shapes that do not fit.
+        takes its classes in turn. Labels are classes, int64 [N], or shares of classes, float [N, classes]: each row a
+        mixture, at least 0 and 1 in sum (to 1e-3). Raises ValueError on labels that do not exist, shares that are no
+        mixture, and shapes that do not fit.
         """
         count = len(labels) if labels is not None else len(z) if z is not None else count
         z = self.draw_z(count, seed) if z is None else z
@@ -131,9 +132,8 @@ class Run:
             raise ValueError(f"z has the shape {list(z.shape)}, but this run takes [{count}, {self.recipe.z_dim}]")
         if labels is not None and not self.recipe.classes:
             raise ValueError(f"{self.recipe.name} does not know labels: leave `labels` out")
-        y = torch.as_tensor(labels if labels is not None else torch.arange(count) % (self.recipe.classes or 1))
-        if self.recipe.classes and count and not 0 <= int(y.min()) <= int(y.max()) < self.recipe.classes:
-            raise ValueError(f"labels must lie in 0 to {self.recipe.classes - 1}, not {int(y.min())} to {int(y.max())}")
+        classes = self.recipe.classes or 1
+        y = torch.arange(count) % classes if labels is None else _checked_labels(torch.as_tensor(labels), classes)
         generator, device = self.generator, next(self.generator.parameters()).device
         training = generator.training
         generator.eval()
@@ -143,6 +143,41 @@ class Run:
         )
         generator.train(training)
         return images
+
+
+def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """The exponential average, shorter at first: the untrained weights it starts from must not linger."""
+
+    def update(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        share = max(1 - decay, 9 / (10 + int(steps)))  # of the current weights
+        return average + (current - average) * share
+
+    return update
+
+
+def _checked_labels(y: Tensor, classes: int) -> Tensor:
+    """`y` as a generator takes it: classes, int64 [N], or shares of the classes, float32 [N, classes]."""
+    if y.is_floating_point():
+        return _checked_shares(y.float(), classes)
+    if y.ndim != 1:
+        raise ValueError(f"labels must have the shape [{len(y)}], not {list(y.shape)}; shares of classes are floats")
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise ValueError(f"labels must lie in 0 to {classes - 1}, not {int(y.min())} to {int(y.max())}")
+    return y
+
+
+def _checked_shares(y: Tensor, classes: int) -> Tensor:
+    if y.shape != (len(y), classes):
+        raise ValueError(f"shares of classes must have the shape [{len(y)}, {classes}], not {list(y.shape)}")
+    sums = y.sum(1)
+    fits = (y >= 0).all(1) & ((sums - 1).abs() <= SHARES_OFF)  # neither holds for NaN, the second not for infinity
+    if not fits.all():
+        row = int(fits.int().argmin())
+        raise ValueError(
+            "shares of classes must be finite, at least 0 and 1 in sum; "
+            f"row {row} lies in {y[row].min():g} to {y[row].max():g} and sums to {sums[row]:g}"
+        )
+    return y
 
 
 def _adam(recipe: Recipe, network: nn.Module, rate: float) -> Adam:

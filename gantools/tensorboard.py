@@ -16,6 +16,8 @@ GROUPS = {
     "d_fake": "belief/fake",
     "real_accuracy": "accuracy/real",
     "fake_accuracy": "accuracy/fake",
+    "frechet_distance": "quality/frechet_distance",  # both where `metrics.during` measured them
+    "inception_score": "quality/inception_score",
 }
 
 
@@ -33,8 +35,8 @@ def writer(log_dir: str | Path, step: int = 0) -> Iterator[Callable[[Run], None]
 
     def log(run: Run) -> None:
         row = run.history[-1]
-        for key, title in GROUPS.items():
-            board.add_scalar(title, row[key], run.step)
+        for key in GROUPS.keys() & row.keys():
+            board.add_scalar(GROUPS[key], row[key], run.step)
         if len(run.recipe.image_shape) == 3:
             board.add_images("samples", to_uint8(run.sample(SAMPLES)), run.step)
         board.flush()

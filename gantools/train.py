@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from gantools import checkpoint, tensorboard
+from gantools.augment import moved
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import gradient_penalty
@@ -53,7 +54,8 @@ def d_step(
 ) -> dict[str, Tensor]:
     """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged."""
     (x_real, y_real), (x_fake, y_fake) = real, fake
-    x_fake = x_fake.detach()  # D's loss must not reach the generator
+    x_real = moved(x_real, recipe.shift, recipe.flip)
+    x_fake = moved(x_fake.detach(), recipe.shift, recipe.flip)  # detached: D's loss must not reach the generator
     with autocast:
         if recipe.joint_d_batch:
             logits = discriminator(torch.cat([x_real, x_fake]), torch.cat([y_real, y_fake])).float()
@@ -61,11 +63,15 @@ def d_step(
         else:
             real_logits, fake_logits = discriminator(x_real, y_real).float(), discriminator(x_fake, y_fake).float()
     d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
-    penalty = _penalty(recipe, discriminator, real, (x_fake, y_fake)) if penalise else torch.zeros_like(d_loss)
+    seen = (x_real, y_real), (x_fake, y_fake)
+    penalty = _penalty(recipe, discriminator, *seen) if penalise else torch.zeros_like(d_loss)
     optimizer.zero_grad()
     (d_loss + penalty).backward()
     optimizer.step()
-    return _scores(real_logits, fake_logits) | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
+    return _scores(recipe, real_logits.detach(), fake_logits.detach()) | {
+        "d_loss": d_loss.detach(),
+        "penalty": penalty.detach(),
+    }
 
 
 def g_step(
@@ -80,7 +86,8 @@ def g_step(
     (x_real, y_real), (x_fake, y_fake) = real, fake
     discriminator.requires_grad_(False)  # the gradient passes through D and leaves nothing there
     with autocast:
-        fake_logits = discriminator(x_fake, y_fake).float()
+        fake_logits = discriminator(moved(x_fake, recipe.shift, recipe.flip), y_fake).float()
+        x_real = moved(x_real, recipe.shift, recipe.flip)
         real_logits = discriminator(x_real, y_real).float() if recipe.loss.g_sees_real else None
     g_loss = recipe.loss.g(fake_logits, real_logits)
     optimizer.zero_grad()
@@ -135,6 +142,8 @@ def fit(
             started = perf_counter()
             index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)[rank::world].to(device)
             real = images.index_select(0, index), labels[index]
+            for optimizer, rate in ((run.d_optimizer, recipe.d_lr), (run.g_optimizer, recipe.g_lr)):
+                optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(run.step // steps_per_epoch)
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
 
@@ -158,7 +167,7 @@ def fit(
                 if run.step % steps_per_epoch == 0:
                     run.close_row()
                 bar.set_postfix({key: f"{run.history[-1][key]:.3f}" for key in ("d_loss", "g_loss")}, refresh=False)
-                for hook in (log, on_epoch):
+                for hook in (on_epoch, log):  # what on_epoch adds to the last row is logged too
                     if hook and accelerator.is_main_process:
                         try:
                             hook(run)
@@ -185,13 +194,14 @@ def _penalty(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Lab
     return penalty
 
 
-def _scores(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+def _scores(recipe: Recipe, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
     """D(x), D(G(z)) and D's accuracy on either, as batch means."""
+    d_real, d_fake = recipe.loss.belief(real_logits, fake_logits)
     return {
-        "d_real": real_logits.detach().sigmoid().mean(),
-        "d_fake": fake_logits.detach().sigmoid().mean(),
-        "real_accuracy": (real_logits > 0).float().mean(),
-        "fake_accuracy": (fake_logits < 0).float().mean(),
+        "d_real": d_real.mean(),
+        "d_fake": d_fake.mean(),
+        "real_accuracy": (d_real > 0.5).float().mean(),
+        "fake_accuracy": (d_fake < 0.5).float().mean(),
     }
 
 

@@ -80,7 +80,8 @@ class Shades(nn.Module):
         self.greys = nn.Parameter(torch.linspace(-1, 1, classes))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return self.greys[y].view(-1, 1, 1, 1).expand(-1, *self.image_shape)
+        greys = y @ self.greys if y.is_floating_point() else self.greys[y]
+        return greys.view(-1, 1, 1, 1).expand(-1, *self.image_shape)
 
 
 class ShadesDiscriminator(nets.MLPDiscriminator):

@@ -100,6 +100,31 @@ def test_a_run_that_diverges_ends_in_one_line(capsys):
     assert line.startswith("gantools: mlp-gan diverged at step ")
 
 
+def test_train_draws_and_measures_after_each_epoch_where_asked():
+    assert cli.main(["train", "mlp-gan", *QUICK, "--set", "steps=20", "--samples", "--measure", "100"]) == 0
+    run = train.load("runs/mlp-gan")
+    assert [path.name for path in sorted((run.folder / "samples").iterdir())] == ["step-000010.png", "step-000020.png"]
+    drawn = imageio.imread(run.folder / "samples" / "step-000020.png")
+    assert np.array_equal(drawn, plots.tile(run.sample(160), columns=16))
+    measured = [row["frechet_distance"] for row in run.history]
+    assert len(measured) == 2
+    assert measured[-1] == pytest.approx(metrics.frechet_distance(run.sample(100), "mnist"))
+
+
+def test_measuring_what_has_no_judge_is_refused_before_the_training(capsys, tiny, tmp_path):
+    own = data.save(tmp_path / "own.npz", data.to_uint8(tiny.images), tiny.labels)
+    assert "no judge for 'own'" in refusal(capsys, "train", "mlp-gan", "--data", own, "--measure", "100")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [(["mlp-gan", "--measure", "99"], "during(99)"), (["ring", "--samples"], "points, not images")],
+)
+def test_pictures_of_points_and_numbers_of_too_few_images_are_refused(capsys, arguments, complaint):
+    assert complaint in refusal(capsys, "train", *arguments)
+
+
 # sample
 
 
@@ -296,7 +321,7 @@ def test_an_unknown_profile_is_one_line(capsys, monkeypatch):
 
 
 def test_the_package_runs_as_a_module(environment):
-    command = [sys.executable, "-m", "gantools", "recipe", "gan"]
+    command = [sys.executable, "-m", "gantools", "recipe", "mlpgan"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "gantools: there is no recipe 'gan': did you mean 'mlp-gan'?\n"
+    assert done.stderr == "gantools: there is no recipe 'mlpgan': did you mean 'mlp-gan'?\n"

@@ -10,7 +10,8 @@ import torch
 from IPython.utils.capture import capture_output
 from torch import nn
 
-from gantools import explore, nets, plots
+from gantools import explore, nets, plots, recipes
+from gantools.nets.layers import ClassEmbedding
 from gantools.recipes import Recipe
 
 
@@ -26,10 +27,33 @@ class Stripes(nn.Module):
         return (z * self.strength)[:, None, :, None].expand(-1, *self.image_shape).tanh()
 
 
+class Tints(Stripes):
+    """The same stripes on a ground whose grey is the class."""
+
+    def __init__(self, z_dim, image_shape, classes):
+        super().__init__(z_dim, image_shape)
+        self.ground = ClassEmbedding(classes, 1)
+        self.ground.weight.data = torch.linspace(-1, 1, classes)[:, None]
+
+    def forward(self, z, y):
+        pixels = (z * self.strength)[:, None, :, None] + self.ground(y)[:, :, None, None]
+        return pixels.expand(-1, *self.image_shape).tanh()
+
+
 @pytest.fixture
 def run(start):
     d = nets.MLPDiscriminator
     return start(Recipe(name="stripes", generator=Stripes, discriminator=d, z_dim=7, image_shape=(1, 7, 4)))
+
+
+@pytest.fixture
+def tints(conditional, start):
+    """Starts a run of `Tints`, of ten classes unless told otherwise."""
+
+    def start_tints(classes=10):
+        return start(conditional.change(generator=Tints, z_dim=7, image_shape=(1, 7, 4), classes=classes))
+
+    return start_tints
 
 
 class Tags(html.parser.HTMLParser):
@@ -177,8 +201,232 @@ def test_a_conditional_run_shows_its_first_class_throughout(conditional, start):
     assert exhibit.picture.value == plots.encode(plots.tile(first_class, 1, explore.ZOOM), "").raw
 
 
+def test_a_class_can_be_chosen_for_a_conditional_run(conditional, start):
+    shades = start(conditional.change(image_shape=(1, 7, 4)))
+    exhibit = explore.latent(shades, label=9)
+    frames = json.loads(Tags(exhibit.preview).named("input")[0]["data-frames"])
+    shown = imageio.imread(base64.b64decode(frames[0].partition(",")[2]), extension=".png")
+    assert shown.min() == 255  # the last class is painted white
+    assert imageio.imread(exhibit.picture.value, extension=".png").min() == 255
+    exhibit.walk.value = 0.5
+    assert imageio.imread(exhibit.picture.value, extension=".png").min() == 255
+
+
+def test_the_directions_are_those_of_the_class(tints):
+    game = tints()
+    game.player.ground.weight.data[0] = 1000.0  # all white, whatever z is
+    assert explore.principal_directions(game, 1).norm() == 0
+    assert explore.principal_directions(game, 1, label=3).norm() > 0.5
+    exhibit = explore.latent(game, label=3)
+    before = exhibit.picture.value
+    exhibit.directions[0].value = 3.0
+    assert exhibit.picture.value != before
+
+
+def test_a_class_that_does_not_exist_is_refused(tints, run):
+    with pytest.raises(ValueError, match="labels must lie in 0 to 9, not 10 to 10"):
+        explore.latent(tints(), label=10)
+    with pytest.raises(ValueError, match="stripes does not know labels"):
+        explore.latent(run, label=1)
+
+
 def test_a_notebook_shows_the_preview_before_the_widgets(run, shell):
     exhibit = explore.latent(run)
+    with capture_output() as captured:
+        exhibit._ipython_display_()
+    preview, live = (output.data for output in captured.outputs)
+    assert preview["text/html"] == exhibit.preview
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id
+
+
+# The classes
+
+
+def row(run, labels, seed=0):
+    """What the exhibit should show."""
+    images = run.sample(z=run.draw_z(explore.ROW, seed), labels=labels)
+    return plots.encode(plots.tile(images, explore.ROW, explore.ROW_ZOOM), "").raw
+
+
+def mixture(shares):
+    """Shares by class, for a row of images."""
+    y = torch.zeros(explore.ROW, 10)
+    for label, share in shares.items():
+        y[:, label] = share
+    return y
+
+
+def test_mixing_changes_the_picture_and_back_restores_it(tints):
+    exhibit = explore.classes(tints())
+    at_a = exhibit.picture.value
+    exhibit.mix.value = 0.5
+    half_way = exhibit.picture.value
+    exhibit.mix.value = 1.0
+    assert len({at_a, half_way, exhibit.picture.value}) == 3
+    exhibit.mix.value = 0.0
+    assert exhibit.picture.value == at_a
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_choosing_a_class_changes_the_picture_and_back_restores_it(tints, name):
+    exhibit = explore.classes(tints())
+    exhibit.mix.value = 0.5
+    chosen, before = getattr(exhibit, name), exhibit.picture.value
+    own = chosen.value
+    chosen.value = 7
+    assert exhibit.picture.value != before
+    chosen.value = own
+    assert exhibit.picture.value == before
+
+
+def test_the_ends_are_the_pure_classes_and_between_them_is_their_mixture(tints):
+    run = tints()
+    exhibit = explore.classes(run, seed=5)
+    exhibit.start.value, exhibit.end.value = 2, 6
+    assert exhibit.picture.value == row(run, [2] * 8, seed=5)
+    exhibit.mix.value = 0.25
+    assert exhibit.picture.value == row(run, mixture({2: 0.75, 6: 0.25}), seed=5)
+    exhibit.mix.value = 1.0
+    assert exhibit.picture.value == row(run, [6] * 8, seed=5)
+
+
+def test_a_class_mixed_with_itself_stays_itself(tints):
+    run = tints()
+    exhibit = explore.classes(run)
+    exhibit.start.value, exhibit.end.value, exhibit.mix.value = 4, 4, 0.3
+    assert exhibit.picture.value == row(run, [4] * 8)
+
+
+def test_the_classes_are_chosen_by_name_and_start_with_the_first_two(tints):
+    run = tints(3)
+    run.data["classes"] = ["T-shirt/top", "trouser", "pullover"]
+    exhibit = explore.classes(run)
+    for chosen in (exhibit.start, exhibit.end):
+        assert [name for name, _ in chosen.options] == ["T-shirt/top", "trouser", "pullover"]
+    assert (exhibit.start.label, exhibit.end.label) == ("T-shirt/top", "trouser")
+    exhibit.start.label = "pullover"
+    assert exhibit.picture.value == row(run, [2] * 8)
+
+
+def test_eight_different_z_are_shown_side_by_side(tints):
+    board = imageio.imread(explore.classes(tints()).picture.value, extension=".png")
+    step = (4 + plots.GAP) * explore.ROW_ZOOM
+    assert board.shape == (7 * explore.ROW_ZOOM, 8 * step - plots.GAP * explore.ROW_ZOOM)
+    assert len({board[:, index * step].tobytes() for index in range(8)}) == 8
+
+
+def test_new_z_are_drawn_each_time_and_the_mixture_stays(tints):
+    run = tints()
+    run.player.strength.data *= 0.1  # so that the ground shows
+    exhibit = explore.classes(run)
+    exhibit.end.value, exhibit.mix.value = 9, 1.0
+    pictures = [exhibit.picture.value]
+    for _ in range(2):
+        exhibit.resample.click()
+        pictures.append(exhibit.picture.value)
+        assert imageio.imread(exhibit.picture.value, extension=".png").min() > 150
+    assert len(set(pictures)) == 3
+    exhibit.mix.value = 0.5
+    exhibit.mix.value = 1.0
+    assert exhibit.picture.value == pictures[-1]
+
+
+def test_the_mixture_is_told_and_a_class_name_is_no_markup(tints):
+    run = tints(2)
+    run.data["classes"] = ["<b>", "Q&A"]
+    exhibit = explore.classes(run)
+    assert exhibit.status.value == "100% of class &lt;b&gt;, 0% of class Q&amp;A"
+    exhibit.mix.value = 0.3
+    assert exhibit.status.value == "70% of class &lt;b&gt;, 30% of class Q&amp;A"
+
+
+def test_an_error_is_shown_in_the_exhibit_of_the_classes_and_goes_when_it_is_mended(tints):
+    run = tints()
+    exhibit = explore.classes(run)
+
+    def fail(network, given):
+        raise RuntimeError("no <such> layer")
+
+    hook = run.player.register_forward_pre_hook(fail)
+    for act in (
+        lambda: setattr(exhibit.mix, "value", 0.5),
+        lambda: setattr(exhibit.start, "value", 3),
+        lambda: setattr(exhibit.end, "value", 3),
+        exhibit.resample.click,
+    ):
+        exhibit.status.value = ""
+        act()
+        assert exhibit.status.value == "<b>RuntimeError</b>: no &lt;such&gt; layer"
+    hook.remove()
+    exhibit.mix.value = 0.7
+    assert "RuntimeError" not in exhibit.status.value
+
+
+def test_a_run_without_classes_to_mix_is_refused_and_told_what_to_do(run, tints):
+    for game, name in ((run, "stripes"), (tints(1), "shades")):
+        with pytest.raises(ValueError, match=f"{name} has no classes to mix: take a run of .*, such as rgan"):
+            explore.classes(game)
+    assert recipes.get("rgan").classes > 1
+
+
+def test_the_controls_of_the_classes_are_in_the_box_each_with_a_name(tints):
+    exhibit = explore.classes(tints())
+    found, controls = list(within(exhibit.box)), (exhibit.start, exhibit.end, exhibit.mix, exhibit.resample)
+    assert all(part in found for part in (*controls, exhibit.picture, exhibit.status))
+    assert [control.description for control in controls] == ["class A", "class B", "mix A → B", "new z"]
+
+
+def test_the_preview_of_the_classes_has_a_labelled_slider_through_all_of_them(tints):
+    run = tints()
+    preview = explore.classes(run, seed=5).preview
+    (slider,) = Tags(preview).named("input")
+    frames = json.loads(slider["data-frames"])
+    assert slider["type"] == "range"
+    assert slider["aria-label"] == "place on the tour, from 0 to 9"
+    assert (slider["min"], slider["max"]) == ("0", "36")
+    assert len(set(frames)) == len(frames) == 37
+    z = run.draw_z(explore.ROW, 5)[:1]
+
+    def frame(labels):
+        return plots.encode(plots.tile(run.sample(z=z, labels=labels), 1, explore.ZOOM), "").uri
+
+    assert frames[::4] == [frame([label]) for label in range(10)]
+    assert frames[9] == frame(mixture({2: 0.75, 3: 0.25})[:1])
+    assert "one z on a tour through all 10 classes, from 0 to 9" in preview
+
+
+def test_the_preview_of_the_classes_shows_a_contact_sheet_and_the_first_class_each_with_a_text(tints):
+    run = tints()
+    tags = Tags(explore.classes(run).preview)
+    sheet, frame = tags.named("img")
+    assert sheet["alt"] == "37 images: one z on a tour through all 10 classes, from 0 to 9"
+    assert frame["alt"]
+    assert frame["src"] == json.loads(tags.named("input")[0]["data-frames"])[0]
+    size = imageio.imread(base64.b64decode(sheet["src"].partition(",")[2]), extension=".png").shape
+    assert size == (2 * 2 * (7 + plots.GAP) - 2 * plots.GAP, 20 * 2 * (4 + plots.GAP) - 2 * plots.GAP)
+
+
+@pytest.mark.parametrize(("classes", "count"), [(2, 21), (10, 37), (20, 39), (21, 21), (62, 62)])
+def test_the_preview_of_many_classes_leaves_the_mixtures_out(tints, classes, count):
+    run = tints(classes)
+    frames = json.loads(Tags(explore.classes(run).preview).named("input")[0]["data-frames"])
+    assert len(frames) == count
+    if count == classes:
+        images = run.sample(z=run.draw_z(explore.ROW)[:1].expand(count, -1), labels=list(range(count)))
+        assert frames == [plots.encode(plots.tile(image[None], 1, explore.ZOOM), "").uri for image in images]
+
+
+def test_class_names_are_no_markup_in_the_preview(tints):
+    run = tints(2)
+    run.data["classes"] = ['<b id="x">', "Q&A"]
+    tags = Tags(explore.classes(run).preview)
+    assert tags.named("input")[0]["aria-label"] == 'place on the tour, from <b id="x"> to Q&A'
+    assert tags.named("img")[0]["alt"].endswith('from <b id="x"> to Q&A')
+    assert {"id": "x"} not in tags.named("b")
+
+
+def test_a_notebook_shows_the_preview_of_the_classes_before_the_widgets(tints, shell):
+    exhibit = explore.classes(tints())
     with capture_output() as captured:
         exhibit._ipython_display_()
     preview, live = (output.data for output in captured.outputs)

@@ -8,7 +8,13 @@ from torch.nn.functional import softplus
 from gantools import losses
 
 LN2 = math.log(2)
-ALL = [losses.non_saturating, losses.saturating, losses.least_squares, losses.relativistic]
+ALL = [
+    losses.non_saturating,
+    losses.saturating,
+    losses.least_squares,
+    losses.squared_error,
+    losses.relativistic,
+]
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-3.0, 1.0, 0.0])
 
 
@@ -53,6 +59,22 @@ def test_least_squares_measures_the_distance_from_the_targets():
     assert losses.least_squares_g(fake).item() == near(1)
 
 
+def test_squared_error_is_a_quarter_for_players_that_cannot_tell():
+    zero = torch.zeros(4)
+    assert losses.squared_error_d(zero, zero).item() == near(1 / 4)
+    assert losses.squared_error_g(zero).item() == near(1 / 4)
+
+
+def test_squared_error_measures_the_distance_of_probabilities_from_the_targets():
+    ln3 = torch.tensor([math.log(3)])  # the logit of 3/4
+    assert losses.squared_error_d(ln3, -ln3).item() == near((1 / 16 + 1 / 16) / 2)
+    assert losses.squared_error_d(-ln3, ln3).item() == near((9 / 16 + 9 / 16) / 2)
+    assert losses.squared_error_d(ln3, ln3).item() == near((1 / 16 + 9 / 16) / 2)
+    assert losses.squared_error_d(ln3, ln3, real_target=0.5, fake_target=0.75).item() == near((1 / 16 + 0) / 2)
+    assert losses.squared_error_g(ln3).item() == near(1 / 16)
+    assert losses.squared_error_g(torch.cat([ln3, -ln3])).item() == near((1 / 16 + 9 / 16) / 2)
+
+
 def test_relativistic_compares_each_pair():
     assert losses.relativistic_d(REAL, FAKE).item() == near(softplus(FAKE - REAL).mean().item())
     assert losses.relativistic_g(FAKE, REAL).item() == near(softplus(REAL - FAKE).mean().item())
@@ -91,6 +113,7 @@ def test_where_d_is_sure_only_the_non_saturating_gradient_is_left():
         return sure_fake.grad.abs().item()
 
     assert slope(losses.saturating_g) < 1e-6
+    assert slope(losses.squared_error_g) < 1e-6
     assert slope(losses.non_saturating_g) > 0.99
 
 
@@ -103,6 +126,63 @@ def test_extreme_logits_give_finite_losses_and_gradients(loss, real, fake):
     assert value.isfinite()
     assert real.grad.isfinite().all()
     assert fake.grad.isfinite().all()
+
+
+# What D says
+
+
+@pytest.mark.parametrize("loss", [losses.non_saturating, losses.saturating, losses.squared_error])
+def test_behind_a_sigmoid_d_says_the_probability_of_either_half_by_itself(loss):
+    real, fake = loss.belief(torch.tensor([0.0, math.log(3)]), torch.tensor([-math.log(4), 1000.0, -1000.0]))
+    assert real.tolist() == near([0.5, 0.75])
+    assert fake.tolist() == near([0.2, 1, 0])
+
+
+def test_least_squares_has_no_sigmoid_and_d_says_its_output_between_0_and_1():
+    real, fake = losses.least_squares.belief(torch.tensor([1.7, 0.3]), torch.tensor([-0.5, 0.6, 1.0]))
+    assert real.tolist() == near([1, 0.3])
+    assert fake.tolist() == near([0, 0.6, 1])
+
+
+def test_a_relativistic_d_says_which_image_of_a_pair_is_real():
+    real, fake = losses.relativistic.belief(torch.tensor([5.0, 5.0]), torch.tensor([5.0, 5 + math.log(3)]))
+    assert real.tolist() == near([0.5, 0.25])
+    assert fake.tolist() == near([0.5, 0.75])
+
+
+def test_a_relativistic_belief_is_symmetric_and_sees_differences_only():
+    real, fake = losses.relativistic.belief(REAL, FAKE)
+    assert (real + fake).tolist() == near([1, 1, 1])
+    swapped_real, swapped_fake = losses.relativistic.belief(FAKE, REAL)
+    assert torch.equal(swapped_real, fake)
+    assert torch.equal(swapped_fake, real)
+    for before, after in zip((real, fake), losses.relativistic.belief(REAL + 7, FAKE + 7), strict=True):
+        torch.testing.assert_close(after, before)
+
+
+@pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+def test_a_belief_is_a_probability_for_each_image_that_rises_with_its_logit(loss):
+    logits = torch.linspace(-1000, 1000, 2001)
+    for real, fake in (loss.belief(logits, torch.zeros(2001)), loss.belief(torch.zeros(2001), logits)[::-1]):
+        assert real.shape == fake.shape == (2001,)
+        assert 0 <= fake.min() <= fake.max() <= 1
+        assert (real.diff() >= 0).all()
+        assert (real[0], real[-1]) == (0, 1)
+
+
+@pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+def test_the_target_that_d_is_trained_towards_is_what_it_comes_to_say(loss):
+    real, fake = torch.full((3,), 0.4), torch.full((3,), 0.6)
+    for _ in range(300):
+        real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
+        loss.d(real, fake, 1.0, 0.0).backward()
+        real, fake = real - 0.5 * real.grad, fake - 0.5 * fake.grad
+    real, fake = loss.belief(real, fake)
+    assert real.min() > 0.85
+    assert fake.max() < 0.15
+
+
+# Penalties
 
 
 def test_the_gradient_penalty_of_a_linear_d_is_its_squared_weight():

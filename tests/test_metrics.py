@@ -814,3 +814,39 @@ def test_with_inception_the_same_seed_gives_the_same_report_and_torchs_random_st
     report = metrics.evaluate(untrained, "mnist", count=150, extractor="inception")
     assert torch.equal(torch.get_rng_state(), state)
     assert metrics.evaluate(untrained, "mnist", count=150, extractor="inception") == report
+
+
+def test_what_is_measured_during_a_training_joins_the_rows_of_whole_epochs(recipe, make_set):
+    digits = replace(make_set(40), name="mnist")
+    run = train.fit(recipe.change(steps=7), digits, on_epoch=metrics.during(100))
+    whole, rest = run.history
+    assert "frechet_distance" not in rest
+    assert whole["step"] == 5
+    assert whole["frechet_distance"] > 1
+    assert 1 <= whole["inception_score"] <= 10
+    again = train.fit(recipe.change(steps=5), digits, on_epoch=metrics.during(100))
+    seen = metrics.see(again.sample(100), "mnist")
+    assert again.history[0]["frechet_distance"] == pytest.approx(metrics.frechet_distance(seen, "mnist"))
+    assert again.history[0]["inception_score"] == pytest.approx(metrics.inception_score(seen, "mnist"))
+    assert whole["frechet_distance"] == pytest.approx(again.history[0]["frechet_distance"])
+
+
+def test_a_conditional_run_is_measured_on_the_label_counts_of_the_reference(conditional, make_set, monkeypatch):
+    asked = []
+    monkeypatch.setattr(metrics, "frechet_distance", lambda seen, dataset: 1.0)
+    run = train.fit(conditional.change(batch=8, steps=5), replace(make_set(40), name="mnist"))
+    sample = type(run).sample
+    monkeypatch.setattr(type(run), "sample", lambda run, *a, **k: asked.append(k["labels"]) or sample(run, *a, **k))
+    metrics.during(100)(run)
+    assert torch.equal(asked[0], judge.load("mnist").labels(100))
+    assert run.history[-1]["frechet_distance"] == 1.0
+
+
+def test_too_few_images_an_epoch_are_refused():
+    with pytest.raises(ValueError, match=r"during\(99\): take at least 100"):
+        metrics.during(99)
+
+
+def test_a_run_on_data_without_a_judge_cannot_be_measured(recipe, tiny, start):
+    with pytest.raises(JudgeError, match="no judge for 'tiny'"):
+        train.fit(recipe.change(steps=5), tiny, on_epoch=metrics.during(100))

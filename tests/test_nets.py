@@ -1,12 +1,15 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, one_hot
+from torch.nn.utils.parametrize import is_parametrized
 
-from gantools import nets
+from gantools import nets, recipes
 from gantools.nets import MLPDiscriminator, MLPGenerator
 from gantools.nets.dcgan import halving, transposed
-from gantools.nets.layers import Dropout
+from gantools.nets.layers import ClassEmbedding, Dropout
 
 SHAPES = [(1, 28, 28), (3, 32, 40)]
 
@@ -254,6 +257,431 @@ def test_a_transposed_convolution_of_stride_one_is_the_adjoint_of_a_centred_one(
     x, y = torch.randn(2, 3, 7, 7).double(), torch.randn(2, 4, 7, 7).double()
     assert up(y).shape == x.shape
     torch.testing.assert_close((conv2d(x, up[0].weight, padding=2) * y).sum(), (x * up(y)).sum())
+
+
+# Labels
+
+
+def test_a_label_gets_its_vector_and_a_mixture_the_mixture_of_theirs():
+    layer = ClassEmbedding(3, 2)
+    layer.weight.data = torch.tensor([[1.0, 0.0], [3.0, 4.0], [-5.0, 2.0]])
+    assert layer(torch.tensor([2, 0, 2])).tolist() == [[-5, 2], [1, 0], [-5, 2]]
+    shares = torch.tensor([[0.0, 0.0, 1.0], [0.5, 0.5, 0.0], [0.25, 0.25, 0.5]])
+    assert layer(shares).tolist() == [[-5, 2], [2, 2], [-1.5, 2]]
+
+
+@pytest.mark.parametrize("y", [torch.tensor([1, 1, 0]), torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]])])
+def test_a_class_learns_by_its_share_and_an_absent_one_not_at_all(y):
+    layer = ClassEmbedding(3, 4)
+    layer(y).sum().backward()
+    assert layer.weight.grad.tolist() == [[1] * 4, [2] * 4, [0] * 4]
+
+
+@pytest.mark.parametrize("y", [torch.tensor([3]), torch.tensor([-1]), torch.ones(2, 4)])
+def test_a_class_that_does_not_exist_has_no_vector(y):
+    with pytest.raises((IndexError, RuntimeError)):
+        ClassEmbedding(3, 2)(y)
+
+
+# Conditional GANs
+
+PUBLISHED = {"cgan-mlp": (1_506_804, 932_965), "cdcgan": (7_505_508, 2_639_520), "cgan-sn": (1_069_522, 1_895_077)}
+Z_DIM = {"cgan-mlp": 64, "cdcgan": 64, "cgan-sn": 100, "rgan": 64}
+Y = torch.tensor([3, 4])
+PLAYERS = {
+    "cgan-mlp": (nets.CGANMLPGenerator, nets.CGANMLPDiscriminator),
+    "cdcgan": (nets.CDCGANGenerator, nets.CDCGANDiscriminator),
+    "cgan-sn": (nets.CGANSNGenerator, nets.CGANSNDiscriminator),
+    "rgan": (nets.ProjectionGenerator, nets.ProjectionDiscriminator),
+}
+
+
+@pytest.fixture(scope="module")
+def conditionals():
+    """Generator and discriminator of every conditional GAN as built, once. Leave their weights alone."""
+    torch.manual_seed(0)
+    return {name: tuple(build() for build in pair) for name, pair in PLAYERS.items()}
+
+
+@pytest.fixture(scope="module")
+def warm(conditionals):
+    """The same after 20 batches in train mode, which the spectral norms need to know their weights.
+
+    The vectors of the labels in cgan-sn, which start near nothing, are twenty times as long.
+    """
+    torch.manual_seed(0)
+    pairs = copy.deepcopy(conditionals)
+    generator, discriminator = pairs["cgan-sn"]
+    with torch.no_grad():
+        for network in (generator, discriminator):
+            network.plane[0].weight.mul_(20)
+        for _ in range(20):
+            discriminator(generator(torch.randn(2, 100), Y), Y)
+    return pairs
+
+
+@pytest.fixture(params=PLAYERS)
+def player_pair(request, warm):
+    """Generator and discriminator in eval mode, and two z."""
+    generator, discriminator = warm[request.param]
+    z = torch.randn(2, Z_DIM[request.param], generator=torch.Generator().manual_seed(0))
+    return generator.eval(), discriminator.eval(), z
+
+
+def layers_of(network, *kinds):
+    return [layer for layer in network.modules() if isinstance(layer, kinds)]
+
+
+def shapes_of(network, kind, *given):
+    """The maps [C, H, W] that leave the layers of a kind."""
+    shapes = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, given, out: shapes.append(tuple(out.shape[1:])))
+        for layer in layers_of(network, kind)
+    ]
+    network(*given)
+    for hook in hooks:
+        hook.remove()
+    return shapes
+
+
+def input_of(layer, network, *given):
+    seen = []
+    hook = layer.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    network(*given)
+    hook.remove()
+    return seen[0]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_parameter_counts_of_the_conditional_gans_are_the_published_ones(conditionals, name):
+    assert tuple(size(network) for network in conditionals[name]) == PUBLISHED[name]
+
+
+def test_a_conditional_gan_makes_images_and_gives_each_one_logit(player_pair):
+    generator, discriminator, z = player_pair
+    images = generator(z, Y)
+    assert images.shape == (2, 1, 28, 28)
+    assert discriminator(images, Y).shape == (2,)
+    assert discriminator(images[:1], Y[:1]).shape == (1,)
+
+
+def test_a_conditional_gan_trains_on_two_images(warm):
+    for name, (generator, discriminator) in warm.items():
+        images = generator.train()(torch.randn(2, Z_DIM[name]), Y)
+        logits = discriminator.train()(images, Y)
+        weights = [*generator.parameters(), *discriminator.parameters()]
+        gradients = torch.autograd.grad(logits.square().sum(), weights)
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        assert any(gradient.any() for gradient in gradients[: len(list(generator.parameters()))])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("cgan-mlp", (3, 32, 40)),
+        ("cgan-mlp", (1, 7, 9)),
+        ("cdcgan", (3, 28, 28)),
+        ("cgan-sn", (3, 28, 28)),
+        ("rgan", (3, 32, 32)),
+    ],
+)
+def test_a_conditional_gan_is_built_for_other_images_classes_and_z(name, shape):
+    generator, discriminator = PLAYERS[name]
+    images = generator(z_dim=5, image_shape=shape, classes=3)(torch.randn(2, 5), torch.tensor([0, 2]))
+    assert images.shape == (2, *shape)
+    assert discriminator(image_shape=shape, classes=3)(images, torch.tensor([0, 2])).shape == (2,)
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_a_conditional_gan_fills_minus_one_to_one_and_no_more(warm, name):
+    generator, _ = warm[name]
+    pixels = generator.eval()(1000 * torch.randn(4, Z_DIM[name]), torch.arange(4))
+    assert pixels.min() >= -1
+    assert pixels.max() <= 1
+    assert pixels.max() - pixels.min() > 1.9
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_the_logits_of_a_conditional_gan_have_no_bounds(warm, name):
+    _, discriminator = warm[name]
+    logits = discriminator.eval()(1e4 * torch.randn(4, 1, 28, 28), torch.arange(4))
+    assert logits.abs().max() > 5
+    assert not layers_of(discriminator, nn.Sigmoid, nn.Tanh)
+
+
+def test_another_label_makes_another_image_and_another_logit(player_pair):
+    generator, discriminator, z = player_pair
+    z = z[:1].expand(3, -1)
+    images, again = generator(z, torch.tensor([3, 4, 3])), generator(z, torch.tensor([3, 3, 3]))
+    torch.testing.assert_close(images[2], images[0])
+    torch.testing.assert_close(again[1], images[0])
+    assert (images[1] - images[0]).abs().max() > 1e-4
+    same = images[:1].expand(3, -1, -1, -1)
+    logits = discriminator(same, torch.tensor([3, 4, 3]))
+    torch.testing.assert_close(logits[2], logits[0])
+    assert (logits[1] - logits[0]).abs() > 1e-5
+
+
+def test_another_z_and_another_image_are_told_apart_too(player_pair):
+    generator, discriminator, z = player_pair
+    images = generator(z, Y[[0, 0]])
+    assert (images[1] - images[0]).abs().max() > 1e-4
+    logits = discriminator(torch.cat([images[:1], torch.rand(1, 1, 28, 28)]), Y[[0, 0]])
+    assert (logits[1] - logits[0]).abs() > 1e-5
+
+
+def test_a_whole_share_of_a_class_is_its_label_and_halves_are_neither(player_pair):
+    generator, discriminator, z = player_pair
+    whole, half = one_hot(Y, 10).float(), torch.zeros(2, 10)
+    half[:, Y] = 0.5
+    images = generator(z, Y)
+    torch.testing.assert_close(generator(z, whole), images)
+    torch.testing.assert_close(discriminator(images, whole), discriminator(images, Y))
+    for labels in (Y, Y.flip(0)):
+        assert (generator(z, half) - generator(z, labels)).abs().amax((1, 2, 3)).min() > 1e-5
+        assert (discriminator(images, half) - discriminator(images, labels)).abs().min() > 1e-6
+
+
+@pytest.mark.parametrize("name", ["cdcgan", "cgan-sn"])
+@pytest.mark.parametrize(("shape", "given"), [((1, 32, 32), "32×32"), ((3, 28, 32), "28×32"), ((1, 27, 28), "27×28")])
+def test_networks_drawn_for_28_pixels_refuse_other_sizes(name, shape, given):
+    for build in PLAYERS[name]:
+        with pytest.raises(ValueError, match=f"28×28 pixels, not {given}"):
+            build(image_shape=shape)
+
+
+# cgan-mlp
+
+
+def test_the_generator_of_cgan_mlp_sees_the_label_beside_z(conditionals):
+    generator, _ = conditionals["cgan-mlp"]
+    z = torch.randn(2, 64)
+    seen = input_of(generator.layers[0], generator.eval(), z, Y)
+    assert torch.equal(seen, torch.cat([z, generator.label(Y)], 1))
+    assert generator.label.weight.shape == (10, 10)
+
+
+def test_the_discriminator_of_cgan_mlp_sees_the_label_beside_the_pixels(conditionals):
+    _, discriminator = conditionals["cgan-mlp"]
+    images = torch.randn(2, 1, 28, 28)
+    seen = input_of(discriminator.layers[0], discriminator, images, Y)
+    assert torch.equal(seen, torch.cat([images.flatten(1), discriminator.label(Y)], 1))
+    assert discriminator.label.weight.shape == (10, 10)
+
+
+def test_the_layers_of_cgan_mlp_are_those_of_its_source(conditionals):
+    generator, discriminator = conditionals["cgan-mlp"]
+    hidden = [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU] * 3
+    assert [type(layer) for layer in generator.layers] == [nn.Linear, nn.LeakyReLU, *hidden, nn.Linear, nn.Tanh]
+    hidden = [nn.Linear, Dropout, nn.LeakyReLU] * 2
+    assert [type(layer) for layer in discriminator.layers] == [nn.Linear, nn.LeakyReLU, *hidden, nn.Linear]
+    for network, sizes in ((generator, [74, 128, 256, 512, 1024, 784]), (discriminator, [794, 512, 512, 512, 1])):
+        dense = layers_of(network, nn.Linear)
+        assert [dense[0].in_features] + [layer.out_features for layer in dense] == sizes
+        assert all(layer.bias is not None for layer in dense)
+        assert {layer.negative_slope for layer in layers_of(network, nn.LeakyReLU)} == {0.2}
+    assert {(norm.eps, norm.momentum) for norm in layers_of(generator, nn.BatchNorm1d)} == {(0.8, 0.1)}
+    assert [layer.p for layer in layers_of(discriminator, Dropout)] == [0.4, 0.4]
+
+
+# cdcgan
+
+
+def test_the_generator_of_cdcgan_doubles_maps_of_z_and_label(conditionals):
+    generator, _ = conditionals["cdcgan"]
+    z = torch.randn(2, 64)
+    seen = input_of(generator.layers[0], generator, z, Y)
+    assert seen.shape == (2, 74, 1, 1)
+    assert torch.equal(seen.flatten(1), torch.cat([z, generator.label(Y)], 1))
+    sides = shapes_of(generator, nn.ConvTranspose2d, z, Y)
+    assert sides == [(1024, 3, 3), (512, 7, 7), (256, 14, 14), (1, 28, 28)]
+
+
+def test_the_discriminator_of_cdcgan_sees_the_label_as_a_second_plane(conditionals):
+    _, discriminator = conditionals["cdcgan"]
+    images = torch.randn(2, 1, 28, 28)
+    seen = input_of(discriminator.layers[0], discriminator, images, Y)
+    planes = discriminator.plane[0].weight[Y].view(2, 1, 28, 28)
+    assert torch.equal(seen, torch.cat([images, planes], 1))
+    sides = shapes_of(discriminator, nn.Conv2d, images, Y)
+    assert sides == [(128, 14, 14), (256, 7, 7), (512, 3, 3), (1, 1, 1)]
+
+
+def test_the_layers_of_cdcgan_are_those_of_its_source(conditionals):
+    generator, discriminator = conditionals["cdcgan"]
+    hidden = [nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU] * 3
+    assert [type(layer) for layer in generator.layers] == [*hidden, nn.ConvTranspose2d, nn.Tanh]
+    hidden = [nn.Conv2d, nn.LeakyReLU, *[nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU] * 2]
+    assert [type(layer) for layer in discriminator.layers] == [*hidden, nn.Conv2d]
+    assert {layer.negative_slope for layer in layers_of(discriminator, nn.LeakyReLU)} == {0.2}
+    kernels = [
+        (layer.kernel_size[0], layer.stride[0], layer.padding[0])
+        for network in (generator, discriminator)
+        for layer in layers_of(network, nn.Conv2d, nn.ConvTranspose2d)
+    ]
+    assert kernels == [(3, 1, 0), (3, 2, 0), (4, 2, 1), (4, 2, 1), (4, 2, 1), (4, 2, 1), (4, 2, 1), (3, 1, 0)]
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_cdcgan_starts_as_radford_says_and_without_biases(conditionals, player):
+    network = conditionals["cdcgan"][player]
+    for layer in layers_of(network, nn.Conv2d, nn.ConvTranspose2d):
+        assert layer.bias is None
+        assert layer.weight.mean().item() == pytest.approx(0, abs=0.002)
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
+        assert layer.weight.abs().max() > 0.04  # normal: a uniform one of this spread ends at 0.035
+    for norm in layers_of(network, nn.BatchNorm2d):
+        assert norm.weight.mean().item() == pytest.approx(1, abs=0.005)
+        assert norm.weight.std().item() == pytest.approx(0.02, rel=0.15)
+        assert not norm.bias.any()
+    (embedding,) = layers_of(network, ClassEmbedding)
+    assert embedding.weight.std().item() == pytest.approx(1, abs=0.25)
+
+
+# cgan-sn
+
+
+def test_spectral_norm_lies_on_every_layer_but_the_embeddings_and_the_label_branch_of_d(conditionals):
+    generator, discriminator = conditionals["cgan-sn"]
+    weighted = nn.Linear, nn.Conv2d, nn.ConvTranspose2d
+    assert [is_parametrized(layer, "weight") for layer in layers_of(generator, *weighted)] == [True] * 6
+    assert [is_parametrized(layer, "weight") for layer in layers_of(discriminator.layers, *weighted)] == [True] * 8
+    assert [is_parametrized(layer) for layer in layers_of(discriminator.plane, *weighted)] == [False]
+    for network in (generator, discriminator):
+        assert [is_parametrized(layer) for layer in layers_of(network, ClassEmbedding)] == [False]
+
+
+def largest_singular_values(network):
+    """The largest singular value of each weight under spectral norm, output channels as rows."""
+    weights = [
+        layer.weight.detach().transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight.detach()
+        for layer in network.modules()
+        if is_parametrized(layer, "weight")
+    ]
+    return [torch.linalg.matrix_norm(weight.flatten(1), 2).item() for weight in weights]
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_after_some_batches_every_weight_has_a_largest_singular_value_of_one(warm, player):
+    network = warm["cgan-sn"][player].eval()
+    values = largest_singular_values(network)
+    assert len(values) == (6, 8)[player]
+    assert all(0.999 < value < 1.06 for value in values)
+    assert largest_singular_values(network) == values  # in eval mode looking changes nothing
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_a_fresh_network_knows_its_singular_values(conditionals, player):
+    network = copy.deepcopy(conditionals["cgan-sn"][player]).eval()
+    assert all(0.999 < value < 1.2 for value in largest_singular_values(network))
+
+
+def test_the_generator_of_cgan_sn_grows_from_3_to_28_pixels(warm):
+    generator, _ = warm["cgan-sn"]
+    z = torch.randn(2, 100)
+    start = input_of(generator.layers[0], generator.eval(), z, Y)
+    assert torch.equal(start, torch.cat([generator.noise(z), generator.plane(Y)], 1))
+    assert (generator.noise(z).shape, generator.plane(Y).shape) == ((2, 128, 3, 3), (2, 1, 3, 3))
+    assert shapes_of(generator, nn.BatchNorm2d, z, Y) == [(128, 6, 6), (128, 14, 14), (128, 28, 28)]
+    kernels = [(layer.kernel_size[0], layer.stride[0]) for layer in layers_of(generator, nn.ConvTranspose2d)]
+    assert kernels == [(4, 1), (4, 2), (5, 2)]
+
+
+def test_cgan_sn_cuts_and_pads_where_tensorflow_does(conditionals):
+    generator, _ = conditionals["cgan-sn"]
+    cut, frame = layers_of(generator, nn.ZeroPad2d)
+    pixels = torch.arange(1.0, 31 * 31 + 1).view(1, 1, 31, 31)
+    assert torch.equal(cut(pixels), pixels[..., 1:29, 1:29])
+    framed = frame(torch.ones(1, 1, 28, 28))
+    assert framed.shape[2:] == (37, 37)
+    assert framed[..., 4:32, 4:32].sum() == framed.sum() == 784
+    (last,) = layers_of(generator, nn.Conv2d)
+    assert last.kernel_size == (10, 10)
+
+
+def test_the_images_of_cgan_sn_are_a_sigmoid_stretched_to_minus_one_to_one(warm):
+    generator, _ = warm["cgan-sn"]
+    z = torch.randn(2, 100)
+    generator.eval()
+    sigmoids = []
+    hook = generator.layers[-1].register_forward_hook(lambda layer, given, out: sigmoids.append(out))
+    images = generator(z, Y)
+    hook.remove()
+    assert isinstance(generator.layers[-1], nn.Sigmoid)
+    assert torch.equal(images, 2 * sigmoids[0] - 1)
+
+
+def test_the_discriminator_of_cgan_sn_sees_images_from_0_to_1_and_the_label_as_a_second_plane(warm):
+    _, discriminator = warm["cgan-sn"]
+    images = torch.rand(2, 1, 28, 28) * 2 - 1
+    seen = input_of(discriminator.layers[0], discriminator.eval(), images, Y)
+    torch.testing.assert_close(seen, torch.cat([(images + 1) / 2, discriminator.plane(Y)], 1))
+    assert [layer.weight.shape for layer in layers_of(discriminator.plane, ClassEmbedding, nn.Linear)] == [
+        (10, 50),
+        (784, 50),
+    ]
+    sides = shapes_of(discriminator, nn.Conv2d, images, Y) + shapes_of(discriminator, nn.MaxPool2d, images, Y)
+    assert sides == [(128, 26, 26), (128, 11, 11), (128, 9, 9), (128, 13, 13), (128, 4, 4)]
+
+
+def without_wrappers(layers):
+    """The kinds of layers; spectral norm gives a layer a class of its own."""
+    return [type(layer).__mro__[1] if is_parametrized(layer) else type(layer) for layer in layers]
+
+
+def test_the_layers_of_cgan_sn_are_those_of_its_source(conditionals):
+    generator, discriminator = conditionals["cgan-sn"]
+    assert without_wrappers(generator.noise) == [nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, nn.Unflatten]
+    branch = [ClassEmbedding, nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, nn.Unflatten]
+    assert without_wrappers(generator.plane) == branch
+    grown = [nn.ConvTranspose2d, nn.LeakyReLU, nn.BatchNorm2d] * 2
+    last = [nn.ConvTranspose2d, nn.ZeroPad2d, nn.LeakyReLU, nn.BatchNorm2d, nn.ZeroPad2d, nn.Conv2d, nn.Sigmoid]
+    assert without_wrappers(generator.layers) == grown + last
+    after = [nn.LeakyReLU, nn.BatchNorm2d, nn.MaxPool2d, nn.Dropout2d]
+    head = [nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, Dropout] * 4
+    expected = [nn.Conv2d, *after, nn.Conv2d, nn.Conv2d, *after, nn.Flatten, *head, nn.Linear]
+    assert without_wrappers(discriminator.layers) == expected
+    dense = layers_of(discriminator.layers, nn.Linear)
+    assert [layer.in_features for layer in dense] == [2048, 600, 400, 200, 20]
+    assert [layer.out_features for layer in dense] == [600, 400, 200, 20, 1]
+    assert {layer.p for layer in layers_of(discriminator, nn.Dropout2d, Dropout)} == {0.5}
+    for network in (generator, discriminator):
+        assert {layer.negative_slope for layer in layers_of(network, nn.LeakyReLU)} == {0.2}
+        norms = layers_of(network, nn.BatchNorm1d, nn.BatchNorm2d)
+        assert {(norm.eps, norm.momentum, norm.affine) for norm in norms} == {(1e-3, 0.01, True)}
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_cgan_sn_starts_as_keras_does(conditionals, player):
+    network = conditionals["cgan-sn"][player]
+    for layer in layers_of(network, nn.Linear, nn.Conv2d, nn.ConvTranspose2d):
+        weight = layer.parametrizations.weight.original if is_parametrized(layer) else layer.weight
+        bound = (6 / ((weight.shape[0] + weight.shape[1]) * weight[0, 0].numel())) ** 0.5
+        assert 0.85 * bound < weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.35 if weight.numel() < 100 else 0.06)
+        assert not layer.bias.any()
+    (embedding,) = layers_of(network, ClassEmbedding)
+    assert 0.049 < embedding.weight.abs().max() <= 0.05
+    assert embedding.weight.std().item() == pytest.approx(0.05 / 3**0.5, rel=0.1)
+
+
+# rgan
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_rgan_is_built_for_square_images_whose_side_4_divides(shape):
+    generator, discriminator = recipes.get("rgan", image_shape=shape).build()
+    images = generator(torch.randn(2, Z_DIM["rgan"]), Y)
+    assert images.shape == (2, *shape)
+    assert discriminator(images, Y).shape == (2,)
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 30), (3, 27, 27), (1, 28, 32)])
+def test_rgan_refuses_sides_that_4_does_not_divide_and_names_them(shape):
+    for build in PLAYERS["rgan"]:
+        with pytest.raises(ValueError, match=f"not {shape[1]}×{shape[2]}"):
+            build(image_shape=shape)
 
 
 # The classifier

@@ -382,21 +382,37 @@ def test_an_animation_of_nothing_is_refused():
 
 def test_a_live_picture_is_shown_once_and_then_replaced(shell, recipe, tiny):
     with capture_output() as captured:
-        run = train.fit(recipe, tiny, on_epoch=plots.live(count=4, seed=3))
+        run = train.fit(recipe, tiny, on_epoch=plots.live(rows=1, seed=3))
     shown = [output for output in captured.outputs if "text/html" in output.data]
     assert [output.update for output in shown] == [False, True]
     ids = {output.transient["display_id"] for output in shown}
     assert len(ids) == 1
     assert shown[0].data["text/html"] != shown[1].data["text/html"]
-    expected = plots.grid(run.sample(4, seed=3), columns=16, alt="Samples after 10 steps")
+    expected = plots.grid(run.sample(16, seed=3), columns=16, alt="Samples after 10 steps")
     assert shown[1].data["text/html"] == expected._repr_html_()
+
+
+def test_a_sheet_has_a_column_for_each_class_and_one_z_in_each_row(conditional, start):
+    run = start(conditional)
+    z = run.draw_z(3, seed=4)
+    images = [run.sample(z=z[row : row + 1], labels=[label]) for row in range(3) for label in range(10)]
+    expected = plots.grid(torch.cat(images), columns=10)
+    picture = plots.sheet(run, 3, seed=4)
+    assert picture.raw == expected.raw
+    assert "columns: 0, 1, 2" in picture.alt
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_a_sheet_without_rows_is_refused(recipe, start, rows):
+    with pytest.raises(ValueError, match=f"rows={rows}"):
+        plots.sheet(start(recipe), rows)
 
 
 def test_two_live_pictures_do_not_replace_each_other(shell, recipe, start):
     run = start(recipe)
     with capture_output() as captured:
-        plots.live(count=2)(run)
-        plots.live(count=2)(run)
+        plots.live(rows=1)(run)
+        plots.live(rows=1)(run)
     ids = [output.transient["display_id"] for output in captured.outputs]
     assert len(set(ids)) == 2
 

@@ -20,6 +20,8 @@ DIFFERENT = {
     "beta1": 0.7,
     "beta2": 0.7,
     "adam_eps": 7e-3,
+    "lr_decay": 0.7,
+    "decay_every": 7,
     "fresh_fakes": False,
     "joint_d_batch": False,
     "real_target": 0.7,
@@ -27,6 +29,8 @@ DIFFERENT = {
     "r1": 0.7,
     "r2": 0.7,
     "penalty_every": 7,
+    "shift": 7,
+    "flip": True,
     "ema": 0.7,
     "precision": "bf16",
     "seed": 7,
@@ -95,7 +99,72 @@ def test_the_ring_is_a_game_of_points():
     assert (recipe.batch, recipe.steps, recipe.d_lr, recipe.g_lr, recipe.beta1) == (256, 1_500, 1e-3, 1e-3, 0.5)
 
 
-@pytest.mark.parametrize("name", ["ring", "dcgan-mnist", "dcgan-cifar10"])
+# What the three conditional GANs with a published source have in common; the others are in the tests below.
+CONDITIONAL = {
+    "dataset": "mnist",
+    "image_shape": (1, 28, 28),
+    "classes": 10,
+    "noise": "normal",
+    "steps": None,
+    "beta2": 0.999,
+    "ema": None,
+    "r1": 0.0,
+    "r2": 0.0,
+    "shift": 0,
+    "flip": False,
+}
+UNSMOOTHED = {"real_target": 1.0, "fake_target": 0.0, "lr_decay": 1.0, "fresh_fakes": False}
+
+
+def numbers_of(recipe, fields):
+    return {field: getattr(recipe, field) for field in fields}
+
+
+def test_cgan_mlp_has_the_published_numbers():
+    published = CONDITIONAL | UNSMOOTHED
+    published |= {"z_dim": 64, "batch": 64, "epochs": 100, "d_lr": 2e-4, "g_lr": 2e-4, "beta1": 0.9}
+    recipe = recipes.get("cgan-mlp")
+    assert numbers_of(recipe, published) == published
+    assert (recipe.generator, recipe.discriminator) == (nets.CGANMLPGenerator, nets.CGANMLPDiscriminator)
+    assert recipe.loss is losses.least_squares
+
+
+def test_cdcgan_has_the_published_numbers():
+    published = CONDITIONAL | UNSMOOTHED
+    published |= {"z_dim": 64, "batch": 256, "epochs": 60, "d_lr": 2e-4, "g_lr": 2e-4, "beta1": 0.5}
+    recipe = recipes.get("cdcgan")
+    assert numbers_of(recipe, published) == published
+    assert (recipe.generator, recipe.discriminator) == (nets.CDCGANGenerator, nets.CDCGANDiscriminator)
+    assert recipe.loss is losses.squared_error
+
+
+def test_cgan_sn_has_the_published_numbers():
+    published = CONDITIONAL | {
+        "z_dim": 100,
+        "batch": 128,
+        "epochs": 100,
+        "d_lr": 1e-4,
+        "g_lr": 2e-4,
+        "beta1": 0.5,
+        "adam_eps": 1e-7,
+        "lr_decay": 0.8,
+        "decay_every": 10,
+        "joint_d_batch": True,
+        "real_target": 0.95,
+        "fake_target": 0.05,
+    }
+    recipe = recipes.get("cgan-sn")
+    assert numbers_of(recipe, published) == published
+    assert (recipe.generator, recipe.discriminator) == (nets.CGANSNGenerator, nets.CGANSNDiscriminator)
+    assert recipe.loss is losses.non_saturating
+
+
+def test_the_two_conditional_gans_of_the_reduced_set_take_the_published_number_of_steps():
+    assert recipes.get("cgan-mlp").total_steps(10_000) == 100 * 156
+    assert recipes.get("cdcgan").total_steps(10_000) == 60 * 39
+
+
+@pytest.mark.parametrize("name", ["ring", "dcgan-mnist", "dcgan-cifar10", "cgan-mlp", "cdcgan", "cgan-sn", "rgan"])
 def test_a_recipe_trains_both_its_players_and_samples(name, make_set):
     recipe = recipes.get(name, batch=2, steps=2)
     dataset = data.ring(4) if name == "ring" else make_set(4, recipe.image_shape)
@@ -166,6 +235,10 @@ def test_values_from_files_and_the_shell_get_the_type_of_their_field(field, give
         ("d_lr", None, "expected float"),
         ("ema", "half", "expected float or None"),
         ("fresh_fakes", 1, "expected bool"),
+        ("flip", "yes", "expected bool"),
+        ("shift", 1.5, "expected int"),
+        ("lr_decay", None, "expected float"),
+        ("decay_every", 2.5, "expected int"),
         ("noise", 3, "expected str"),
         ("image_shape", 28, "expected tuple"),
     ],
@@ -189,6 +262,13 @@ def test_a_value_of_the_wrong_type_names_field_value_and_type(field, value, expe
         ({"d_lr": "nan"}, "d_lr=nan"),
         ({"penalty_every": 0}, "penalty_every=0 must be above 0"),
         ({"adam_eps": 0}, "adam_eps=0.0 must be above 0"),
+        ({"decay_every": 0}, "decay_every=0 must be above 0"),
+        ({"decay_every": -3}, "decay_every=-3 must be above 0"),
+        ({"lr_decay": 0}, r"lr_decay=0.0 must lie in \(0, 1\]"),
+        ({"lr_decay": -0.5}, r"lr_decay=-0.5 must lie in \(0, 1\]"),
+        ({"lr_decay": 1.01}, r"lr_decay=1.01 must lie in \(0, 1\]"),
+        ({"lr_decay": "nan"}, r"lr_decay=nan must lie in \(0, 1\]"),
+        ({"shift": -1}, "shift=-1 must not be negative"),
         ({"seed": -1}, "must not be negative"),
         ({"r1": -1.0}, "must not be negative"),
         ({"r2": -1.0}, "must not be negative"),
@@ -335,6 +415,27 @@ def test_the_length_of_a_run(changes, images, steps):
 def test_a_batch_larger_than_the_set_is_refused():
     with pytest.raises(ValueError, match="a batch of 64 needs more than 63 images"):
         recipes.get("mlp-gan", steps=3).total_steps(63)
+
+
+@pytest.mark.parametrize(
+    ("changes", "factors"),
+    [
+        ({}, [1] * 30),
+        ({"lr_decay": 0.8}, [1] * 10 + [0.8] * 10 + [0.64] * 10),
+        ({"lr_decay": 0.5, "decay_every": 2}, [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]),
+        ({"lr_decay": 0.5, "decay_every": 1}, [1, 0.5, 0.25, 0.125]),
+        ({"lr_decay": 1.0, "decay_every": 1}, [1] * 5),
+    ],
+)
+def test_the_learning_rates_are_multiplied_after_each_so_many_epochs(changes, factors):
+    recipe = recipes.get("mlp-gan", **changes)
+    assert [recipe.rate_factor(epoch) for epoch in range(len(factors))] == pytest.approx(factors)
+
+
+def test_the_borders_of_decay_and_shift_are_allowed():
+    recipe = recipes.get("mlp-gan", lr_decay=1, decay_every=1, shift=0)
+    assert (recipe.lr_decay, recipe.decay_every, recipe.shift) == (1, 1, 0)
+    assert recipes.get("mlp-gan", lr_decay=1e-9).rate_factor(10) == 1e-9
 
 
 def test_uniform_noise_fills_minus_one_to_one_and_normal_noise_is_standard():

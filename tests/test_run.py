@@ -74,9 +74,74 @@ def test_labels_that_do_not_exist_are_refused(conditional, start, labels):
         start(conditional).sample(labels=labels)
 
 
+def test_shares_of_one_class_give_that_class(conditional, start):
+    for game in (start(conditional), start(recipes.get("rgan"))):
+        z, labels = game.draw_z(10, seed=3), torch.arange(10)
+        assert torch.equal(game.sample(z=z, labels=torch.eye(10)), game.sample(z=z, labels=labels))
+        assert not torch.equal(game.sample(z=z, labels=torch.eye(10)), game.sample(z=z, labels=labels.flip(0)))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32, torch.float64, list])
+def test_shares_mix_the_classes(conditional, start, kind):
+    shares = torch.zeros(2, 10)
+    shares[0, [0, 9]], shares[1, [8, 9]] = torch.tensor([0.25, 0.75]), torch.tensor([0.5, 0.5])
+    images = start(conditional).sample(labels=shares.tolist() if kind is list else shares.to(kind))
+    assert images.dtype == torch.float32
+    torch.testing.assert_close(images[:, 0, 0, 0], torch.tensor([0.5, 8 / 9]))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({3: -0.25, 4: 1.25}, "row 1 lies in -0.25 to 1.25 and sums to 1"),
+        ({3: 0.5}, "row 1 lies in 0 to 0.5 and sums to 0.5"),
+        ({3: 0.5, 4: 0.502}, "row 1 lies in 0 to 0.502 and sums to 1.002"),
+        ({3: float("nan"), 4: 1.0}, "row 1 lies in nan to nan and sums to nan"),
+        ({3: float("inf")}, "row 1 lies in 0 to inf and sums to inf"),
+        ({3: float("-inf"), 4: float("inf")}, "row 1 lies in -inf to inf and sums to nan"),
+    ],
+)
+def test_shares_that_are_no_mixture_are_refused(conditional, start, change, problem):
+    shares = torch.eye(10)[:3]
+    shares[1] = 0
+    for label, share in change.items():
+        shares[1, label] = share
+    with pytest.raises(ValueError, match=f"shares of classes must be finite, at least 0 and 1 in sum; {problem}$"):
+        start(conditional).sample(labels=shares)
+
+
+def test_shares_may_sum_to_1_but_for_rounding(conditional, start):
+    shares = torch.full((1, 10), 0.10008)
+    assert start(conditional).sample(labels=shares).abs().max() < 1e-6  # the middle grey, as the greys are symmetric
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 9), (3, 11), (3, 10, 1)])
+def test_shares_of_another_shape_are_refused(conditional, start, shape):
+    with pytest.raises(ValueError) as caught:
+        start(conditional).sample(labels=torch.full(shape, 0.1))
+    assert str(caught.value) == f"shares of classes must have the shape [3, 10], not {list(shape)}"
+
+
+def test_labels_are_one_number_each(conditional, start):
+    with pytest.raises(ValueError, match=r"labels must have the shape \[10\], not \[10, 10\]; shares .* are floats"):
+        start(conditional).sample(labels=torch.eye(10, dtype=torch.int64))
+
+
+def test_shares_are_refused_where_the_networks_know_no_labels(mlp):
+    with pytest.raises(ValueError, match="mlp-gan does not know labels"):
+        mlp.sample(labels=torch.eye(10))
+
+
+@pytest.mark.parametrize("labels", [torch.zeros(0, dtype=torch.int64), torch.zeros(0, 10)])
+def test_no_labels_give_no_images(conditional, start, labels):
+    assert start(conditional).sample(labels=labels).shape == (0, 1, 28, 28)
+
+
 def test_one_label_for_each_z(conditional, start):
     with pytest.raises(ValueError, match=r"z has the shape \[3, 4\], but this run takes \[2, 4\]"):
         start(conditional).sample(labels=[1, 2], z=torch.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"z has the shape \[3, 4\], but this run takes \[2, 4\]"):
+        start(conditional).sample(labels=torch.eye(10)[:2], z=torch.zeros(3, 4))
 
 
 def test_many_images_come_in_pieces_and_none_is_lost(mlp, monkeypatch):
@@ -96,6 +161,7 @@ def test_pieces_of_500_equal_the_whole(conditional, start):
     assert torch.allclose(
         shades.sample(labels=labels), torch.cat([shades.sample(labels=part) for part in labels.split(400)])
     )
+    assert torch.equal(shades.sample(labels=torch.eye(10)[labels]), shades.sample(labels=labels))
 
 
 def test_the_average_samples_where_there_is_one(recipe, start):

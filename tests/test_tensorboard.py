@@ -47,6 +47,28 @@ def test_the_numbers_of_each_epoch_are_logged_at_its_step(recipe, tiny, tmp_path
         assert [event.value for event in logged] == pytest.approx([row[key] for row in run.history])
 
 
+def test_what_on_epoch_adds_to_the_last_row_is_logged_with_it(recipe, tiny, tmp_path):
+    added = iter([(30.0, 2.0), (20.0, 3.0)])
+
+    def measure(run):
+        if not run.open_row:
+            run.rows[-1] |= dict(zip(("frechet_distance", "inception_score"), next(added), strict=True))
+
+    train.fit(recipe.change(steps=12), tiny, log_dir=tmp_path, on_epoch=measure)
+    board = read(tmp_path)
+    distances, scores = (board.Scalars(f"quality/{key}") for key in ("frechet_distance", "inception_score"))
+    assert [(event.step, event.value) for event in distances] == [(5, 30), (10, 20)]
+    assert [(event.step, event.value) for event in scores] == [(5, 2), (10, 3)]
+    assert steps(tmp_path) == [5, 10, 12]
+
+
+def test_what_on_epoch_changes_is_logged_as_changed_and_what_nobody_knows_is_left_out(recipe, tiny, tmp_path):
+    train.fit(recipe, tiny, log_dir=tmp_path, on_epoch=lambda run: run.rows[-1].update(d_loss=7.0, mood=1.0))
+    board = read(tmp_path)
+    assert [event.value for event in board.Scalars("loss/d")] == [7, 7]
+    assert set(board.Tags()["scalars"]) == set(TITLES)
+
+
 def test_samples_of_the_same_z_are_logged_after_each_epoch(recipe, tiny, tmp_path):
     run = train.fit(recipe, tiny, log_dir=tmp_path)
     board = read(tmp_path)

@@ -12,8 +12,10 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import interpolate
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gantools import data, losses, nets, recipes, runtime, train
+from gantools.nets.layers import ClassEmbedding
 from gantools.recipes import Recipe
 
 Y = torch.zeros(8, dtype=torch.int64)
@@ -48,9 +50,59 @@ class ConvDiscriminator(nn.Module):
         return self.layers(x).squeeze(1)
 
 
+class SpectralGenerator(nn.Module):
+    """Conditional, with spectral norm on every layer but the label's."""
+
+    def __init__(self, z_dim, image_shape, classes):
+        super().__init__()
+        self.label = ClassEmbedding(classes, 4)
+        self.layers = nn.Sequential(
+            spectral_norm(nn.Linear(z_dim + 4, 4 * 7 * 7)),
+            nn.Unflatten(1, (4, 7, 7)),
+            nn.BatchNorm2d(4),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.ConvTranspose2d(4, image_shape[0], 4, stride=2, padding=1)),
+            nn.Tanh(),
+        )
+
+    def forward(self, z, y):
+        return self.layers(torch.cat([z, self.label(y)], 1))
+
+
+class SpectralDiscriminator(nn.Module):
+    def __init__(self, image_shape, classes):
+        super().__init__()
+        self.plane = nn.Sequential(ClassEmbedding(classes, 28 * 28), nn.Unflatten(1, (1, 28, 28)))
+        self.layers = nn.Sequential(
+            spectral_norm(nn.Conv2d(image_shape[0] + 1, 4, 3, stride=2, padding=1)),
+            nn.LeakyReLU(0.2),
+            nn.Dropout(0.3),
+            spectral_norm(nn.Conv2d(4, 8, 3, stride=2, padding=1)),
+            nn.BatchNorm2d(8),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            spectral_norm(nn.Linear(8 * 7 * 7, 1)),
+        )
+
+    def forward(self, x, y):
+        return self.layers(torch.cat([x, self.plane(y)], 1)).squeeze(1)
+
+
 MLP = recipes.get("mlp-gan", batch=8, steps=12)
 CONV = Recipe(
     name="conv", generator=ConvGenerator, discriminator=ConvDiscriminator, z_dim=8, batch=8, steps=12, precision="fp32"
+)
+SPECTRAL = Recipe(
+    name="spectral",
+    generator=SpectralGenerator,
+    discriminator=SpectralDiscriminator,
+    classes=10,
+    z_dim=8,
+    batch=8,
+    steps=12,
+    precision="fp32",
 )
 VARIANTS = {
     "plain": MLP,
@@ -59,6 +111,12 @@ VARIANTS = {
     "relativistic": MLP.change(loss=losses.relativistic, noise="normal"),
     "conv, lazy R1 and R2, average": CONV.change(r1=1.0, r2=0.5, penalty_every=3, ema=0.9),
     "conv, joint batch, more fakes": CONV.change(joint_d_batch=True, g_batch=12),
+    "decaying": MLP.change(lr_decay=0.5, decay_every=1),
+    "conv, moved and mirrored, decaying": CONV.change(shift=3, flip=True, lr_decay=0.7, decay_every=2),
+    "conditional, spectral norm": SPECTRAL.change(lr_decay=0.5, decay_every=1, joint_d_batch=True, g_batch=12),
+    "conditional, spectral norm, all else": SPECTRAL.change(
+        loss=losses.relativistic, fresh_fakes=False, r1=1.0, r2=1.0, penalty_every=2, shift=2, ema=0.9
+    ),
 }
 
 
@@ -153,6 +211,43 @@ def test_the_scores_are_what_d_says_of_either_half():
     assert scores["penalty"] == 0
 
 
+def constant_images(*levels):
+    return torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, 1, 2, 2), Y[: len(levels)]
+
+
+def logit(p):
+    return math.log(p / (1 - p))
+
+
+@pytest.mark.parametrize(
+    ("loss", "real", "fake", "d_real", "d_fake"),
+    [
+        (losses.least_squares, [1.5, 0.75, 0.25], [-0.5, 0.5, 0.75], 2 / 3, 1.25 / 3),
+        (losses.squared_error, [logit(0.9), logit(0.6)], [logit(0.25), logit(0.75)], 0.75, 0.5),
+        (losses.relativistic, [2 + logit(0.9), 3 + logit(0.6)], [2.0, 3.0], 0.75, 0.25),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_scores_are_the_belief_of_the_loss(loss, real, fake, d_real, d_fake):
+    d = Mean()
+    optimizer = torch.optim.SGD(d.parameters(), lr=0.0)
+    scores = train.d_step(MLP.change(loss=loss), d, optimizer, constant_images(*real), constant_images(*fake))
+    assert scores["d_real"].item() == pytest.approx(d_real, rel=1e-5)
+    assert scores["d_fake"].item() == pytest.approx(d_fake, rel=1e-5)
+    assert not any(score.requires_grad for score in scores.values())
+
+
+@pytest.mark.parametrize(
+    ("loss", "real_accuracy", "fake_accuracy"),
+    [(losses.non_saturating, 1, 0.25), (losses.least_squares, 0.5, 0.75), (losses.relativistic, 0.75, 0.75)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_accuracy_is_how_often_the_belief_is_on_the_right_side_of_a_half(loss, real_accuracy, fake_accuracy):
+    real, fake, d = constant_images(0.6, 0.4, 0.1, 2.0), constant_images(-0.2, 0.2, 0.7, 0.3), Mean()
+    scores = train.d_step(MLP.change(loss=loss), d, torch.optim.SGD(d.parameters(), lr=0.0), real, fake)
+    assert (scores["real_accuracy"], scores["fake_accuracy"]) == (real_accuracy, fake_accuracy)
+
+
 def test_d_step_hands_both_targets_to_the_loss(game):
     run, real, fake = game
     seen = []
@@ -238,6 +333,108 @@ def test_the_relativistic_generator_is_compared_with_real_images(game):
         for level in (-1.0, 1.0)
     ]
     assert values[0]["g_loss"] < 1 < 9 < values[1]["g_loss"]
+
+
+# Augmentation
+
+
+class Watcher(nn.Module):
+    """A discriminator that keeps what it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.shown = []
+
+    def forward(self, x, y=None):
+        self.shown.append(x.detach())
+        return self.weight * x.square().mean((1, 2, 3))
+
+
+def pictures(grey):
+    """White on the left, grey on the right: moved, they get a black edge; mirrored, white changes sides."""
+    x = torch.full((8, 1, 6, 6), grey)
+    x[..., :3] = 1
+    return x
+
+
+CHANGES = {"shift": {"shift": 2}, "flip": {"flip": True}, "both": {"shift": 2, "flip": True}}
+
+
+def is_changed(shown, given, changes):
+    """Of each image, whether it was changed as asked."""
+    edge = torch.cat([shown[..., 0, :], shown[..., -1, :], shown[..., 0], shown[..., -1]], -1)
+    moved = (edge == -1).flatten(1).any(1)
+    mirrored = (shown[:, 0, 2:4, 5] == 1).any(1)
+    assert changes.get("shift") or not moved.any()
+    assert changes.get("flip") or not mirrored.any()
+    assert ((shown == -1) | (shown == 1) | (shown == given[0, 0, 0, -1])).all()
+    return moved | mirrored
+
+
+def play(step, recipe, loss=losses.relativistic):
+    """What D is shown in a step, with the real and the fake images, and the fakes' gradient."""
+    torch.manual_seed(0)
+    d, real = Watcher(), pictures(0.25)
+    fakes = pictures(0.5).requires_grad_()
+    player = d.parameters() if step is train.d_step else [fakes]
+    step(recipe.change(loss=loss), d, torch.optim.SGD(player, lr=0.0), (real, Y), (fakes, Y))
+    return d.shown, real, fakes
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("joint", [False, True])
+def test_d_is_trained_on_moved_images_real_and_fake(changes, joint):
+    shown, real, fakes = play(train.d_step, MLP.change(joint_d_batch=joint, **changes))
+    halves = shown[0].split(8) if joint else shown
+    for half, given in zip(halves, (real, fakes), strict=True):
+        assert 2 <= is_changed(half, given, changes).sum()
+    assert fakes.grad is None
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_g_is_scored_on_moved_images_and_gets_the_gradient_through_them(changes):
+    (fake_shown, real_shown), real, fakes = play(train.g_step, MLP.change(**changes))
+    for shown, given in ((fake_shown, fakes), (real_shown, real)):
+        assert 2 <= is_changed(shown, given.detach(), changes).sum()
+    # D's slope at a pixel is twice its value: a pixel pushed out of sight gets none.
+    visible = (fake_shown != -1).sum((1, 2, 3))
+    assert torch.equal((fakes.grad != 0).sum((1, 2, 3)), visible)
+    assert (visible < 36).any() == bool(changes.get("shift"))
+
+
+@pytest.mark.parametrize("step", [train.d_step, train.g_step])
+def test_without_augmentation_d_sees_the_images_as_they_are_and_nothing_is_drawn(step):
+    shown, real, fakes = play(step, MLP.change(joint_d_batch=False))
+    after = torch.get_rng_state()
+    torch.manual_seed(0)  # as `play` began
+    assert torch.equal(torch.get_rng_state(), after)
+    first, second = (real, fakes) if step is train.d_step else (fakes, real)
+    assert torch.equal(shown[0], first)
+    assert torch.equal(shown[1], second)
+
+
+@pytest.mark.parametrize("gamma", ["r1", "r2"])
+def test_the_penalty_is_paid_on_the_moved_images_that_d_was_shown(gamma):
+    torch.manual_seed(0)
+    d, recipe = Watcher(), MLP.change(shift=2, joint_d_batch=False, **{gamma: 1.0})
+    real, fake = (pictures(0.25), Y), (pictures(0.5), Y)
+    train.d_step(recipe, d, torch.optim.SGD(d.parameters(), lr=0.0), real, fake, penalise=True)
+    real_shown, fake_shown, penalised = d.shown
+    assert torch.equal(penalised, real_shown if gamma == "r1" else fake_shown)
+    assert not torch.equal(penalised, (real if gamma == "r1" else fake)[0])
+
+
+def test_points_cannot_be_moved():
+    with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be moved, not \[8, 2\]"):
+        train.fit(recipes.get("ring", batch=8, steps=2, shift=1), data.ring(40))
+
+
+def test_an_augmented_run_is_another_one_but_follows_the_seed_too(tiny):
+    recipe = MLP.change(shift=2)
+    run = train.fit(recipe, tiny)
+    assert_same(run, train.fit(recipe, tiny))
+    assert any(moved(weights(run.player), train.fit(MLP, tiny).player))
 
 
 # The loop
@@ -348,24 +545,27 @@ def test_reused_fakes_train_both_players_to_another_place(tiny, start):
     assert all(moved(weights(fresh.player), reused.player))
 
 
-def test_the_average_is_the_one_computed_by_hand(make_set):
+# The share of the newest weights is 1 - ema, but at first, after n steps, at least 9 / (10 + n).
+@pytest.mark.parametrize(("ema", "second", "third"), [(0.1, 0.9, 0.9), (0.2, 9 / 11, 0.8), (0.999, 9 / 11, 9 / 12)])
+def test_the_average_is_the_one_computed_by_hand(make_set, ema, second, third):
     snapshots = []
-    recipe = MLP.change(ema=0.9, steps=3)
+    recipe = MLP.change(ema=ema, steps=3)
     run = train.fit(recipe, make_set(8), on_epoch=lambda run: snapshots.append(weights(run.player)))
     for index, average in enumerate(run.generator.parameters()):
-        first, second, third = (snapshot[index] for snapshot in snapshots)
-        by_hand = 0.9 * (0.9 * first + 0.1 * second) + 0.1 * third
+        by_hand, *later = (snapshot[index] for snapshot in snapshots)
+        for share, newest in zip((second, third), later, strict=True):
+            by_hand = (1 - share) * by_hand + share * newest
         torch.testing.assert_close(average.detach(), by_hand)
 
 
 def test_the_average_holds_the_statistics_of_batch_norm_too(make_set):
     means = []
     run = train.fit(
-        CONV.change(ema=0.5, steps=2),
+        CONV.change(ema=0.1, steps=2),
         make_set(8),
         on_epoch=lambda run: means.append(run.player.middle[1].running_mean.clone()),
     )
-    torch.testing.assert_close(run.generator.middle[1].running_mean, (means[0] + means[1]) / 2)
+    torch.testing.assert_close(run.generator.middle[1].running_mean, 0.1 * means[0] + 0.9 * means[1])
 
 
 def test_a_lazy_penalty_is_paid_every_third_step_and_weighs_three_times(make_set):
@@ -376,6 +576,112 @@ def test_a_lazy_penalty_is_paid_every_third_step_and_weighs_three_times(make_set
     eager = train.fit(recipe.change(penalty_every=1), one_step_an_epoch).history
     assert all(row["penalty"] > 0 for row in eager)
     assert penalties[0] == pytest.approx(3 * eager[0]["penalty"])
+
+
+# The learning rate
+
+
+def rates(recipe, dataset):
+    """Both learning rates in each step, and how far each player's weights went in it."""
+    rows, before = [], []
+
+    def note(run):
+        steps = [
+            max((new - old).abs().max().item() for new, old in zip(weights(network), old_weights, strict=True))
+            for network, old_weights in zip((run.discriminator, run.player), before, strict=True)
+        ]
+        before[:] = weights(run.discriminator), weights(run.player)
+        given = [optimizer.param_groups[0]["lr"] for optimizer in (run.d_optimizer, run.g_optimizer)]
+        rows.append((given, steps))
+
+    before[:] = (weights(network) for network in reversed(recipe.build()))
+    train.fit(recipe, dataset, on_epoch=note)
+    return rows
+
+
+def test_both_learning_rates_fall_after_each_so_many_epochs_and_the_weights_go_as_far(make_set):
+    # Without its averages Adam moves each weight by the learning rate, up or down.
+    bare = {"beta1": 0.0, "beta2": 0.0, "adam_eps": 1e-30}
+    recipe = MLP.change(steps=7, d_lr=0.004, g_lr=0.001, lr_decay=0.5, decay_every=2, **bare)
+    rows = rates(recipe, make_set(8))  # an epoch is a step
+    factors = [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
+    for (given, steps), factor in zip(rows, factors, strict=True):
+        assert given == pytest.approx([0.004 * factor, 0.001 * factor])
+        assert steps == pytest.approx([0.004 * factor, 0.001 * factor], rel=1e-3)
+
+
+@pytest.mark.parametrize(("decay", "factors"), [(0.5, [1] * 5 + [0.5] * 5 + [0.25] * 2), (1.0, [1] * 12)])
+def test_a_learning_rate_stays_the_same_within_an_epoch(tiny, monkeypatch, decay, factors):
+    seen = {"d_step": [], "g_step": []}
+
+    def noting(name):
+        step = getattr(train, name)
+
+        def noted(recipe, discriminator, optimizer, *rest):
+            seen[name].append(optimizer.param_groups[0]["lr"])
+            return step(recipe, discriminator, optimizer, *rest)
+
+        monkeypatch.setattr(train, name, noted)
+
+    for name in seen:
+        noting(name)
+    train.fit(MLP.change(d_lr=0.04, g_lr=0.01, lr_decay=decay, decay_every=1), tiny)
+    assert seen == {"d_step": [0.04 * factor for factor in factors], "g_step": [0.01 * factor for factor in factors]}
+
+
+def test_a_resumed_run_goes_on_with_the_learning_rate_of_its_epoch(tiny, tmp_path):
+    recipe = MLP.change(lr_decay=0.5, decay_every=1)
+    train.fit(recipe.change(steps=7), tiny, tmp_path / "run")
+    seen = []
+    train.fit(
+        recipe.change(steps=12),
+        tiny,
+        tmp_path / "run",
+        resume=True,
+        on_epoch=lambda run: seen.append(run.g_optimizer.param_groups[0]["lr"] / recipe.g_lr),
+    )
+    assert seen == [0.5, 0.25]
+
+
+# Spectral norm
+
+
+def test_a_run_with_spectral_norm_samples_the_same_images_after_a_checkpoint(tiny, tmp_path):
+    run = train.fit(SPECTRAL, tiny, tmp_path / "run")
+    loaded = train.load(tmp_path / "run", SPECTRAL).to(torch.device("cpu")).eval()  # in the memory order of `run`
+    assert_same(loaded, run)
+    labels = list(range(10))
+    assert torch.equal(loaded.sample(labels=labels), run.sample(labels=labels))
+    y = torch.arange(8)
+    assert torch.equal(loaded.discriminator(tiny.images[:8], y), run.discriminator(tiny.images[:8], y))
+
+
+def test_sampling_does_not_change_a_run_with_spectral_norm(tiny):
+    assert_same(train.fit(SPECTRAL, tiny, on_epoch=lambda run: run.sample(3)), train.fit(SPECTRAL, tiny))
+
+
+def test_training_keeps_the_largest_singular_values_at_one(tiny):
+    run = train.fit(SPECTRAL.change(steps=40, d_lr=2e-3, g_lr=2e-3), tiny)
+    fresh = train.Run.start(run.recipe, run.data)
+    for network, start in ((run.player, fresh.player), (run.discriminator, fresh.discriminator)):
+        layers = [layer for layer in network.modules() if nn.utils.parametrize.is_parametrized(layer)]
+        assert len(layers) == 3
+        for layer in layers:
+            weight = layer.weight.detach()
+            weight = weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
+            assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+        assert all(moved(weights(start), network))
+
+
+def test_a_conditional_run_obeys_its_labels_and_their_mixtures(tiny):
+    run = train.fit(SPECTRAL, tiny)
+    z, shares = run.draw_z(1).expand(3, -1), torch.zeros(3, 10)
+    shares[0, 0] = shares[1, 1] = 1
+    shares[2, :2] = 0.5
+    zero, one, half = run.sample(z=z, labels=shares)
+    torch.testing.assert_close(torch.stack([zero, one, zero]), run.sample(z=z, labels=[0, 1, 0]))
+    for image, other in ((zero, one), (half, zero), (half, one)):
+        assert (image - other).abs().max() > 1e-3
 
 
 # Precision

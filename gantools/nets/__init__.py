@@ -1,11 +1,20 @@
 """The networks: plain `nn.Module`s, one file for each family.
 
 Every generator is called as `generator(z, y)` and returns images in [-1, 1]; every discriminator is called as
-`discriminator(x, y)` and returns one logit for each image, [N]. Unconditional networks ignore `y`, the labels.
-Constructors take what the data decide: `image_shape` (C, H, W), and `z_dim` for a generator.
+`discriminator(x, y)` and returns one logit for each image, [N]. `y` are the labels, int64 [N], or mixtures of classes,
+float [N, classes]; unconditional networks ignore it. Constructors take what the data decide: `image_shape` (C, H, W),
+`classes` for conditional networks, and `z_dim` for a generator.
 """
 
 from gantools.nets.classifier import FEATURES, ConvClassifier
+from gantools.nets.conditional import (
+    CDCGANDiscriminator,
+    CDCGANGenerator,
+    CGANMLPDiscriminator,
+    CGANMLPGenerator,
+    CGANSNDiscriminator,
+    CGANSNGenerator,
+)
 from gantools.nets.dcgan import (
     dcgan_cifar10_discriminator,
     dcgan_cifar10_generator,
@@ -13,15 +22,24 @@ from gantools.nets.dcgan import (
     dcgan_mnist_generator,
 )
 from gantools.nets.mlp import MLPDiscriminator, MLPGenerator
+from gantools.nets.rgan import ProjectionDiscriminator, ProjectionGenerator
 from gantools.nets.ring import PointDiscriminator, PointGenerator
 
 __all__ = [
     "FEATURES",
+    "CDCGANDiscriminator",
+    "CDCGANGenerator",
+    "CGANMLPDiscriminator",
+    "CGANMLPGenerator",
+    "CGANSNDiscriminator",
+    "CGANSNGenerator",
     "ConvClassifier",
     "MLPDiscriminator",
     "MLPGenerator",
     "PointDiscriminator",
     "PointGenerator",
+    "ProjectionDiscriminator",
+    "ProjectionGenerator",
     "dcgan_cifar10_discriminator",
     "dcgan_cifar10_generator",
     "dcgan_mnist_discriminator",

@@ -7,10 +7,9 @@ biases, LeakyReLU 0.3. Batch norm has Keras's eps and momentum, weights Keras's 
 
 from torch import Tensor, nn
 
-from gantools.nets.layers import Dropout
+from gantools.nets.layers import KERAS_BATCH_NORM, Dropout, keras_start
 
 SLOPE = 0.3  # of LeakyReLU below 0: Keras's default
-BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}  # torch's momentum is the weight of the new batch: 1 - Keras's 0.99
 
 
 class DCGANGenerator(nn.Module):
@@ -28,13 +27,17 @@ class DCGANGenerator(nn.Module):
         self.planes = channels[0]
         size = self.planes * self.side**2
         self.stem = nn.Sequential(
-            nn.Linear(z_dim, size, bias=False), nn.BatchNorm1d(size, **BATCH_NORM), nn.LeakyReLU(SLOPE)
+            nn.Linear(z_dim, size, bias=False), nn.BatchNorm1d(size, **KERAS_BATCH_NORM), nn.LeakyReLU(SLOPE)
         )
         layers: list[nn.Module] = []
         for before, after, stride in zip(channels[:-1], channels[1:], strides[:-1], strict=True):
-            layers += [*transposed(before, after, stride), nn.BatchNorm2d(after, **BATCH_NORM), nn.LeakyReLU(SLOPE)]
+            layers += [
+                *transposed(before, after, stride),
+                nn.BatchNorm2d(after, **KERAS_BATCH_NORM),
+                nn.LeakyReLU(SLOPE),
+            ]
         self.layers = nn.Sequential(*layers, *transposed(channels[-1], image_shape[0], strides[-1]), nn.Tanh())
-        xavier(self)
+        keras_start(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.layers(self.stem(z).view(-1, self.planes, self.side, self.side))
@@ -54,7 +57,7 @@ class DCGANDiscriminator(nn.Module):
             layers += [*halving(before, after), nn.LeakyReLU(SLOPE), Dropout(0.5)]
         side = _divided(image_shape, len(channels))
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 1, bias=False))
-        xavier(self)
+        keras_start(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.layers(x).squeeze(1)
@@ -71,13 +74,6 @@ def transposed(before: int, after: int, stride: int) -> list[nn.Module]:
 def halving(before: int, after: int) -> list[nn.Module]:
     """A 5×5 convolution of stride 2, padded by one pixel before the image and two behind it."""
     return [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(before, after, 5, stride=2, bias=False)]
-
-
-def xavier(network: nn.Module) -> None:
-    """Xavier (Glorot) uniform weights for every dense and convolutional layer: Keras's default."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(layer.weight)
 
 
 def dcgan_mnist_generator(z_dim: int = 100, image_shape: tuple[int, int, int] = (1, 28, 28)) -> DCGANGenerator:

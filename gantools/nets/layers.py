@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+KERAS_BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}  # torch's momentum is the new batch's weight: 1 - Keras's 0.99
+
 
 class Dropout(nn.Dropout):
     """`nn.Dropout` with a mask from uniform numbers, which a CPU draws nearly three times as fast as Bernoulli's.
@@ -15,3 +17,25 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         mask = torch.empty_like(x, dtype=torch.float32).uniform_().ge_(self.p).mul_(1 / (1 - self.p))
         return x * mask.to(x.dtype)
+
+
+class ClassEmbedding(nn.Embedding):
+    """A learned vector for each class: labels int64 [N] → [N, size].
+
+    Labels may also be float [N, classes], the shares of a mixture of classes; its vector is the mixture of theirs.
+    """
+
+    def forward(self, y: Tensor) -> Tensor:
+        return y @ self.weight if y.is_floating_point() else super().forward(y)
+
+
+def keras_start(network: nn.Module) -> None:
+    """Keras's start: Xavier (Glorot) uniform weights, no bias, embeddings between -0.05 and 0.05."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Embedding):
+            nn.init.uniform_(layer.weight, -0.05, 0.05)
+        elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            parametrized = hasattr(layer, "parametrizations")  # by spectral norm: the weight proper lies behind it
+            nn.init.xavier_uniform_(layer.parametrizations.weight.original if parametrized else layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

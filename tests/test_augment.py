@@ -1,0 +1,146 @@
+from itertools import product
+
+import pytest
+import torch
+
+from gantools.augment import moved
+
+
+def drawn(*args, seed=0, **kwargs):
+    """`moved` after a seed."""
+    torch.manual_seed(seed)
+    return moved(*args, **kwargs)
+
+
+def random_images(*shape):
+    """No two pixels alike, none of them black."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.8
+
+
+def by_hand(image, down, right, mirrored=False):
+    """An image [C, H, W] moved on a black ground; a mirrored one is mirrored as a whole, gaps and all."""
+    _, height, width = image.shape
+    result = torch.full_like(image, -1)
+    for row, column in product(range(height), range(width)):
+        if 0 <= row + down < height and 0 <= column + right < width:
+            result[:, row + down, column + right] = image[:, row, column]
+    return result.flip(2) if mirrored else result
+
+
+def shift_of(image, after, shift, mirrors=(False,)):
+    """How an image came to look so: down, right, mirrored; it fails unless there is one way."""
+    reach = range(-shift, shift + 1)
+    ways = [way for way in product(reach, reach, mirrors) if torch.equal(by_hand(image, *way), after)]
+    assert len(ways) == 1
+    return ways[0]
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 28, 28), (3, 3, 6, 9), (1, 2, 5, 4), (0, 1, 8, 8)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("change", [{"shift": 2}, {"flip": True}, {"shift": 1, "flip": True}])
+def test_images_keep_shape_and_dtype_and_the_given_ones_stay_as_they_were(shape, dtype, change):
+    x = random_images(*shape).to(dtype)
+    before = x.clone()
+    after = drawn(x, **change)
+    assert (after.shape, after.dtype) == (x.shape, x.dtype)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 8, 8), (5, 2)])
+def test_with_nothing_to_do_the_same_tensor_comes_back_and_nothing_is_drawn(shape):
+    x, before = torch.rand(shape), torch.get_rng_state()
+    assert moved(x) is x
+    assert moved(x, shift=0, flip=False) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("shape", [(12, 1, 7, 7), (12, 3, 5, 8)])
+def test_each_image_is_moved_by_a_shift_of_its_own_and_the_gaps_are_black(shape):
+    x = random_images(*shape)
+    after = drawn(x, shift=2)
+    shifts = [shift_of(image, changed, 2) for image, changed in zip(x, after, strict=True)]
+    assert len(set(shifts)) > 5
+
+
+@pytest.mark.parametrize("shift", [1, 2])
+def test_every_shift_up_to_the_given_one_is_reached_about_as_often(shift):
+    x = random_images(1, 1, 6, 5).expand(2_000, -1, -1, -1)
+    after = drawn(x, shift=shift)
+    kinds, counts = torch.unique(after, dim=0, return_counts=True)
+    reach = range(-shift, shift + 1)
+    assert {shift_of(x[0], kind, shift)[:2] for kind in kinds} == set(product(reach, reach))
+    fair = 2_000 / (2 * shift + 1) ** 2
+    assert counts.min() > fair - 5 * fair**0.5
+    assert counts.max() < fair + 5 * fair**0.5
+
+
+def test_a_flip_mirrors_about_half_of_the_images_left_to_right():
+    x = random_images(400, 2, 5, 6)
+    after = drawn(x, flip=True)
+    ways = [shift_of(image, changed, 0, (False, True)) for image, changed in zip(x, after, strict=True)]
+    assert 160 < sum(mirrored for _, _, mirrored in ways) < 240
+
+
+def test_shift_and_flip_go_together_and_each_image_draws_both():
+    x = random_images(60, 1, 6, 7)
+    after = drawn(x, shift=1, flip=True)
+    ways = {shift_of(image, changed, 1, (False, True)) for image, changed in zip(x, after, strict=True)}
+    assert len(ways) > 12  # of 18
+    assert {mirrored for _, _, mirrored in ways} == {False, True}
+
+
+def test_an_image_can_be_pushed_out_of_sight():
+    after = drawn(random_images(200, 1, 3, 3), shift=4)
+    dark = (after == -1).flatten(1).all(1)
+    assert 0 < dark.sum() < 200
+
+
+def test_the_gradient_goes_back_to_where_each_pixel_came_from():
+    x = random_images(8, 2, 6, 5).requires_grad_()
+    after = drawn(x, shift=2)
+    weights = random_images(8, 2, 6, 5)
+    (after * weights).sum().backward()
+    for image, changed, weight, gradient in zip(x.detach(), after.detach(), weights, x.grad, strict=True):
+        down, right, _ = shift_of(image, changed, 2)
+        back = by_hand(weight, -down, -right)
+        assert torch.equal(gradient, back.where(back != -1, 0))  # pixels pushed out of sight get none
+
+
+def test_the_gradient_of_a_mirrored_image_is_mirrored():
+    x = random_images(20, 1, 4, 4).requires_grad_()
+    after = drawn(x, flip=True)
+    weights = random_images(20, 1, 4, 4).flip(0)
+    (after * weights).sum().backward()
+    ways = [shift_of(image, changed, 0, (False, True)) for image, changed in zip(x.detach(), after, strict=True)]
+    for (_, _, mirrored), weight, gradient in zip(ways, weights, x.grad, strict=True):
+        assert torch.equal(gradient, weight.flip(2) if mirrored else weight)
+    assert {mirrored for _, _, mirrored in ways} == {False, True}
+
+
+def test_the_seed_decides():
+    x = random_images(10, 1, 8, 8)
+    one, two, three = (drawn(x, shift=3, flip=True, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
+
+
+def test_two_batches_in_a_row_are_moved_differently():
+    x = random_images(10, 1, 8, 8)
+    assert not torch.equal(drawn(x, shift=3), moved(x, shift=3))
+
+
+def test_real_and_generated_images_are_moved_alike():
+    real, fake = random_images(30, 1, 6, 6), random_images(30, 1, 6, 6).flip(0, 2)
+    ways = [
+        [shift_of(*pair, 2, (False, True)) for pair in zip(x, drawn(x, shift=2, flip=True), strict=True)]
+        for x in (real, fake)
+    ]
+    assert ways[0] == ways[1]
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (28, 28), (1, 28, 28), (2, 3, 1, 8, 8)])
+@pytest.mark.parametrize("change", [{"shift": 1}, {"flip": True}])
+def test_what_is_no_batch_of_images_is_refused_with_its_shape(shape, change):
+    with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be moved, not \[") as refusal:
+        moved(torch.zeros(shape), **change)
+    assert str(list(shape)) in str(refusal.value)
