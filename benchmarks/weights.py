@@ -7,11 +7,13 @@ Needs the full data sets in the cache (`python -m gantools data NAME`). Runs are
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gantools import ASSETS, checkpoint, data, recipes, train
+from gantools.data import ImageSet
 from gantools.recipes import Recipe
 from gantools.run import Run
 
@@ -23,11 +25,31 @@ FULL = {
 CIFAR10_EPOCHS = 3  # of the 200 published: ten minutes each on one CPU thread; with more, the run goes on from there
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
 
-SHIPPED: dict[str, Recipe] = {
-    "ring": recipes.get("ring"),
-    "mlp-gan-mnist": recipes.get("mlp-gan"),
-    "dcgan-mnist": recipes.get("dcgan-mnist"),
-    "dcgan-cifar10": recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS),
+
+@dataclass(frozen=True)
+class Plan:
+    """What a shipped run is trained on: all of a data set unless `limit` takes the first images only."""
+
+    recipe: Recipe
+    limit: int | None = None
+
+    def images(self) -> ImageSet:
+        """The training images. Exits where only a bundled part is there and all are needed."""
+        images = data.load(self.recipe.dataset, limit=self.limit)
+        if not self.limit and len(images) < FULL[self.recipe.dataset]:
+            raise SystemExit(f"all of {self.recipe.dataset} is needed: python -m gantools data {self.recipe.dataset}")
+        return images
+
+
+REDUCED = 10_000  # MNIST train[:10000], the reduced set of the published conditional GANs
+SHIPPED: dict[str, Plan] = {
+    "ring": Plan(recipes.get("ring")),
+    "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),
+    "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
+    "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS)),
+    "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED),
+    "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED),
+    "rgan-mnist-10k-no-penalty": Plan(recipes.get("rgan", steps=1_560, r1=0.0, r2=0.0), REDUCED),
 }
 
 
@@ -42,11 +64,8 @@ def main() -> None:
         ship(name, SHIPPED[name], arguments.work / name)
 
 
-def ship(name: str, recipe: Recipe, folder: Path) -> None:
+def ship(name: str, plan: Plan, folder: Path) -> None:
     """Train one run to its end and put its networks and snapshots into the assets."""
-    images = data.load(recipe.dataset)
-    if len(images) < FULL[recipe.dataset]:
-        raise SystemExit(f"{name} needs all of {recipe.dataset}: python -m gantools data {recipe.dataset}")
 
     def snapshot(run: Run) -> None:
         if len(run.recipe.image_shape) != 3 or run.open_row:
@@ -55,7 +74,7 @@ def ship(name: str, recipe: Recipe, folder: Path) -> None:
         checkpoint.save(run, epoch, networks_only=True, half=True)  # what time_to_quality.py measures
         np.save(epoch.with_suffix(".npy"), data.to_uint8(run.sample(SNAPSHOTS)).numpy())
 
-    run = train.fit(recipe, images, folder, resume=True, on_epoch=snapshot)
+    run = train.fit(plan.recipe, plan.images(), folder, resume=True, on_epoch=snapshot)
     target = checkpoint.save(run, ASSETS / "checkpoints" / name, networks_only=True, half=True)
     if epochs := sorted(folder.glob("epoch-*.npy")):
         np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))

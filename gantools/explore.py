@@ -114,7 +114,7 @@ def classes(run: Run, *, seed: int = 0) -> ClassMixer:
     end = widgets.Dropdown(options=options, value=1, description="class B")
     mix = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="mix A → B")
     resample = widgets.Button(description="new z", icon="random")
-    width = ROW * (run.recipe.image_shape[2] + plots.GAP) * ROW_ZOOM
+    width = (ROW * (run.recipe.image_shape[2] + plots.GAP) - plots.GAP) * ROW_ZOOM
     picture = widgets.Image(format="png", layout=widgets.Layout(width=f"{width}px", max_width="100%"))
     status = widgets.HTML()
 

@@ -309,9 +309,11 @@ def test_the_classes_are_chosen_by_name_and_start_with_the_first_two(tints):
 
 
 def test_eight_different_z_are_shown_side_by_side(tints):
-    board = imageio.imread(explore.classes(tints()).picture.value, extension=".png")
+    picture = explore.classes(tints()).picture
+    board = imageio.imread(picture.value, extension=".png")
     step = (4 + plots.GAP) * explore.ROW_ZOOM
     assert board.shape == (7 * explore.ROW_ZOOM, 8 * step - plots.GAP * explore.ROW_ZOOM)
+    assert picture.layout.width == f"{board.shape[1]}px"  # one pixel for each, or it blurs
     assert len({board[:, index * step].tobytes() for index in range(8)}) == 8
 
 

@@ -393,6 +393,20 @@ def test_a_conditional_gan_is_built_for_other_images_classes_and_z(name, shape):
     assert discriminator(image_shape=shape, classes=3)(images, torch.tensor([0, 2])).shape == (2,)
 
 
+@pytest.mark.parametrize("name", ["cdcgan", "cgan-sn", "rgan"])
+def test_a_conditional_gan_can_be_narrowed(conditionals, name):
+    narrow = [build(width=8) for build in PLAYERS[name]]
+    images = narrow[0](torch.randn(2, Z_DIM[name]), Y)
+    assert images.shape == (2, 1, 28, 28)
+    assert narrow[1](images, Y).shape == (2,)
+    for network, whole in zip(narrow, conditionals[name], strict=True):
+        convolutions = layers_of(network, nn.Conv2d, nn.ConvTranspose2d)
+        assert [layer.kernel_size for layer in convolutions] == [
+            layer.kernel_size for layer in layers_of(whole, nn.Conv2d, nn.ConvTranspose2d)
+        ]
+        assert sum(layer.out_channels for layer in convolutions) <= 8 * 7 + 1
+
+
 @pytest.mark.parametrize("name", PLAYERS)
 def test_a_conditional_gan_fills_minus_one_to_one_and_no_more(warm, name):
     generator, _ = warm[name]

@@ -388,7 +388,7 @@ def test_d_is_trained_on_moved_images_real_and_fake(changes, joint):
     shown, real, fakes = play(train.d_step, MLP.change(joint_d_batch=joint, **changes))
     halves = shown[0].split(8) if joint else shown
     for half, given in zip(halves, (real, fakes), strict=True):
-        assert 2 <= is_changed(half, given, changes).sum()
+        assert is_changed(half, given, changes).sum() >= 2
     assert fakes.grad is None
 
 
@@ -396,7 +396,7 @@ def test_d_is_trained_on_moved_images_real_and_fake(changes, joint):
 def test_g_is_scored_on_moved_images_and_gets_the_gradient_through_them(changes):
     (fake_shown, real_shown), real, fakes = play(train.g_step, MLP.change(**changes))
     for shown, given in ((fake_shown, fakes), (real_shown, real)):
-        assert 2 <= is_changed(shown, given.detach(), changes).sum()
+        assert is_changed(shown, given.detach(), changes).sum() >= 2
     # D's slope at a pixel is twice its value: a pixel pushed out of sight gets none.
     visible = (fake_shown != -1).sum((1, 2, 3))
     assert torch.equal((fakes.grad != 0).sum((1, 2, 3)), visible)

@@ -1,0 +1,65 @@
+"""Every number of every shipped image generator, with CAS: the table of lesson 03.
+
+    python benchmarks/generators.py [NAME …]
+
+Writes assets/results/generators.csv: run, parameters, minutes, dataset, count, and the numbers of a report; the rows
+named `real …` hold those of real training images. Rows that are there are not measured again. Needs the full data sets.
+"""
+
+import argparse
+import csv
+
+from gantools import ASSETS, metrics, train
+from gantools.report import NUMBERS, Report
+from gantools.run import Run
+
+RESULTS = ASSETS / "results" / "generators.csv"
+FIELDS = ("run", "dataset", "trained_on", "parameters", "minutes", "count", *NUMBERS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the shipped generators.")
+    parser.add_argument("names", nargs="*", help="default: all that draw images")
+    arguments = parser.parse_args()
+    for name in arguments.names or train.shipped():
+        run = train.load(name)
+        if len(run.recipe.image_shape) == 3 and name not in [row["run"] for row in known()]:
+            measure(name, run)
+
+
+def measure(name: str, run: Run) -> None:
+    """Write the row of one run, and that of the real images of its data set where there is none yet."""
+    report = metrics.evaluate(run, cas=bool(run.recipe.classes))
+    print(report, flush=True)
+    networks = (run.generator, run.discriminator)
+    row = {
+        "run": name,
+        "trained_on": run.data["count"],
+        "parameters": sum(p.numel() for network in networks for p in network.parameters()),
+        "minutes": round(run.seconds / 60, 1),
+    }
+    rows = [row | _numbers(report)]
+    real = f"real {report.dataset}"
+    if real not in [old["run"] for old in known()] and report.real:
+        rows.append({"run": real} | _numbers(report.real))
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def _numbers(report: Report) -> dict[str, float | str]:
+    return {"dataset": report.dataset, "count": report.count} | {
+        key: round(value, 4) for key, value in report.numbers().items()
+    }
+
+
+def known() -> list[dict[str, str]]:
+    """The rows that are there."""
+    return list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
+
+
+if __name__ == "__main__":
+    main()
