@@ -1,26 +1,27 @@
-"""How the Fréchet distance falls while a shipped generator trains.
+"""How the Fréchet distance falls, and CAS rises, while a shipped generator trains.
 
     python benchmarks/time_to_quality.py [NAME …] [--work FOLDER]
 
 Reads the networks that `weights.py` kept after each epoch in FOLDER, measures 10,000 images of each, and writes
-assets/results/time-to-quality.csv: run, epoch, step, seconds of training, frechet_distance. Rows that are there already
-are not measured again.
+assets/results/time-to-quality.csv: run, epoch, step, seconds of training, frechet_distance, and for a conditional run
+classification_accuracy at some of the epochs. Rows that are there already are not measured again.
 """
 
 import argparse
 import csv
 from pathlib import Path
 
-from gantools import ASSETS, checkpoint, data, metrics
+from gantools import ASSETS, checkpoint, data, judge, metrics
 
 RESULTS = ASSETS / "results" / "time-to-quality.csv"
-FIELDS = ("run", "epoch", "step", "seconds", "frechet_distance")
-EPOCHS = (1, 2, 3, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200)
+FIELDS = ("run", "epoch", "step", "seconds", "frechet_distance", "classification_accuracy")
+EPOCHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 75, 100, 150, 200)
+TAUGHT = (5, 10, 20, 40)  # of these: each trains a classifier, two or three minutes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a training epoch by epoch.")
-    parser.add_argument("names", nargs="*", default=["dcgan-mnist", "dcgan-cifar10"])
+    parser.add_argument("names", nargs="*", default=["dcgan-mnist", "dcgan-cifar10", "rgan-mnist-10k"])
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
     for name in arguments.names:
@@ -33,8 +34,13 @@ def main() -> None:
 def add(name: str, epoch: int, folder: Path) -> None:
     """Measure one epoch and write its row."""
     run = checkpoint.load(folder)
-    distance = metrics.frechet_distance(run.sample(metrics.COUNT), run.data["name"])
-    row = (name, epoch, run.step, round(run.seconds), round(distance, 4))
+    dataset, taught = run.data["name"], ""
+    labels = judge.load(dataset).labels(metrics.COUNT) if run.recipe.classes else None
+    images = run.sample(metrics.COUNT, labels=labels)
+    if labels is not None and epoch in TAUGHT:
+        taught = f"{metrics.classification_accuracy(images, labels, dataset):.4f}"
+    distance = metrics.frechet_distance(images, dataset)
+    row = (name, epoch, run.step, round(run.seconds), round(distance, 4), taught)
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

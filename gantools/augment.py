@@ -12,8 +12,11 @@ def moved(x: Tensor, shift: int = 0, flip: bool = False) -> Tensor:
 
     Real and generated images go through it alike, and gradients go back through it to the generator: so D cannot
     learn the training images by heart, and G does not learn to draw moved ones. Gaps are black. Draws from torch's
-    random state, nothing where there is nothing to do. Raises ValueError for what is no batch of images.
+    random state, nothing where there is nothing to do. Raises ValueError for what is no batch of images, and for a
+    negative shift.
     """
+    if shift < 0:
+        raise ValueError(f"shift={shift} must not be negative")
     if not shift and not flip:
         return x
     if x.ndim != 4:

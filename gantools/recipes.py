@@ -54,7 +54,8 @@ class Recipe:
     beta1: float = 0.9
     beta2: float = 0.999
     adam_eps: float = 1e-8
-    lr_decay: float = 1.0  # both learning rates are multiplied by it …
+    lr_decay: float = 1.0  # both learning rates are multiplied by this …
+    penalty_decay: float = 1.0  # and both gammas by this …
     decay_every: int = 10  # … after each so many epochs
 
     fresh_fakes: bool = True  # False: the generator is scored on the fakes that D has just seen
@@ -66,7 +67,7 @@ class Recipe:
     penalty_every: int = 1  # steps between penalties, each weighted by this number
     shift: int = 0  # D sees every image, real or fake, moved by up to so many pixels (DiffAugment)
     flip: bool = False  # and half of them mirrored; never for digits or letters
-    ema: float | None = None  # decay of the averaged generator that samples; None: no average
+    ema: float | None = None  # decay of the averaged generator that samples, smaller at first; None: no average
     precision: str = "auto"
     seed: int = 0
 
@@ -83,8 +84,9 @@ class Recipe:
         for name in ("real_target", "fake_target"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must lie in [0, 1]")
-        if not 0 < self.lr_decay <= 1:
-            raise ValueError(f"recipe {self.name}: lr_decay={self.lr_decay!r} must lie in (0, 1]")
+        for name in ("lr_decay", "penalty_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must lie in (0, 1]")
         for name in ("beta1", "beta2", "ema"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must lie in [0, 1)")
@@ -155,6 +157,10 @@ class Recipe:
     def rate_factor(self, epoch: int) -> float:
         """What both learning rates are multiplied by in an epoch, the first being 0."""
         return self.lr_decay ** (epoch // self.decay_every)
+
+    def penalty_weight(self, step: int, epoch: int) -> float:
+        """What r1 and r2 are multiplied by in a step: 0 in those that go without, more in the others for it."""
+        return self.penalty_every * self.penalty_decay ** (epoch // self.decay_every) * (step % self.penalty_every == 0)
 
     def total_steps(self, images: int) -> int:
         """How many steps a run on `images` images takes."""
@@ -282,7 +288,8 @@ CGAN_SN = Recipe(
 """The conditional GAN with spectral norm of lesson 03, after a Keras project: 100 epochs of batches of 128.
 
 Where it leaves its source: the smoothed targets, drawn there from U(0.9, 1) and U(0, 0.1), are their means here; the
-cross-entropy is linear in its target, so the expected gradient is the same. D's loss is the sum of both halves.
+cross-entropy is linear in its target, so the expected gradient is the same. D's loss is the sum of both halves. An
+epoch is one pass over the images here, 468 steps of 60,000; the source's has 234, half a pass.
 """
 
 RGAN = Recipe(

@@ -49,7 +49,7 @@ def d_step(
     optimizer: Optimizer,
     real: Labelled,
     fake: Labelled,
-    penalise: bool = False,
+    penalty_weight: float = 0.0,
     autocast: AbstractContextManager = FP32,
 ) -> dict[str, Tensor]:
     """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged."""
@@ -64,7 +64,7 @@ def d_step(
             real_logits, fake_logits = discriminator(x_real, y_real).float(), discriminator(x_fake, y_fake).float()
     d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
     seen = (x_real, y_real), (x_fake, y_fake)
-    penalty = _penalty(recipe, discriminator, *seen) if penalise else torch.zeros_like(d_loss)
+    penalty = penalty_weight * _penalty(recipe, discriminator, *seen) if penalty_weight else torch.zeros_like(d_loss)
     optimizer.zero_grad()
     (d_loss + penalty).backward()
     optimizer.step()
@@ -87,8 +87,9 @@ def g_step(
     discriminator.requires_grad_(False)  # the gradient passes through D and leaves nothing there
     with autocast:
         fake_logits = discriminator(moved(x_fake, recipe.shift, recipe.flip), y_fake).float()
-        x_real = moved(x_real, recipe.shift, recipe.flip)
-        real_logits = discriminator(x_real, y_real).float() if recipe.loss.g_sees_real else None
+        real_logits = None
+        if recipe.loss.g_sees_real:
+            real_logits = discriminator(moved(x_real, recipe.shift, recipe.flip), y_real).float()
     g_loss = recipe.loss.g(fake_logits, real_logits)
     optimizer.zero_grad()
     g_loss.backward()
@@ -142,15 +143,16 @@ def fit(
             started = perf_counter()
             index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)[rank::world].to(device)
             real = images.index_select(0, index), labels[index]
+            epoch = run.step // steps_per_epoch
             for optimizer, rate in ((run.d_optimizer, recipe.d_lr), (run.g_optimizer, recipe.g_lr)):
-                optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(run.step // steps_per_epoch)
+                optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(epoch)
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 fake = fakes(real[1])
-            penalise = run.step % recipe.penalty_every == 0
-            scores = d_step(recipe, discriminator, run.d_optimizer, real, fake, penalise, autocast)
+            weight = recipe.penalty_weight(run.step, epoch)
+            scores = d_step(recipe, discriminator, run.d_optimizer, real, fake, weight, autocast)
             if recipe.fresh_fakes:
                 g_batch = (recipe.g_batch or 0) // world
                 fake = fakes(labels[torch.randint(len(labels), (g_batch,), device=device)] if g_batch else real[1])
@@ -185,12 +187,12 @@ def fit(
 
 
 def _penalty(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> Tensor:
-    """gamma / 2 of R1 and R2, in fp32 on their own forward passes; weighted for the steps that go without."""
+    """gamma / 2 of R1 and R2, in fp32 on their own forward passes."""
     penalty = torch.zeros((), device=real[0].device)
     for gamma, (x, y) in ((recipe.r1, real), (recipe.r2, fake)):
         if gamma:
             x = x.detach().requires_grad_()
-            penalty = penalty + gamma / 2 * recipe.penalty_every * gradient_penalty(discriminator(x, y), x)
+            penalty = penalty + gamma / 2 * gradient_penalty(discriminator(x, y), x)
     return penalty
 
 

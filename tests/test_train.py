@@ -285,7 +285,7 @@ def test_the_penalty_is_half_gamma_times_the_squared_gradient(r1, r2, every, exp
     real, fake = (torch.rand(3, 1, 4, 4), Y[:3]), (torch.rand(3, 1, 4, 4), Y[:3])
     recipe = MLP.change(r1=r1, r2=r2, penalty_every=every)
     optimizer = torch.optim.SGD(d.parameters(), lr=0.0)
-    scores = train.d_step(recipe, d, optimizer, real, fake, penalise=True)
+    scores = train.d_step(recipe, d, optimizer, real, fake, recipe.penalty_weight(step=0, epoch=0))
     assert scores["penalty"].item() == pytest.approx(expected)
     with_penalty = d.factor.grad.clone()
     assert train.d_step(recipe, d, optimizer, real, fake)["penalty"] == 0
@@ -419,7 +419,7 @@ def test_the_penalty_is_paid_on_the_moved_images_that_d_was_shown(gamma):
     torch.manual_seed(0)
     d, recipe = Watcher(), MLP.change(shift=2, joint_d_batch=False, **{gamma: 1.0})
     real, fake = (pictures(0.25), Y), (pictures(0.5), Y)
-    train.d_step(recipe, d, torch.optim.SGD(d.parameters(), lr=0.0), real, fake, penalise=True)
+    train.d_step(recipe, d, torch.optim.SGD(d.parameters(), lr=0.0), real, fake, penalty_weight=1.0)
     real_shown, fake_shown, penalised = d.shown
     assert torch.equal(penalised, real_shown if gamma == "r1" else fake_shown)
     assert not torch.equal(penalised, (real if gamma == "r1" else fake)[0])

@@ -121,14 +121,14 @@ class CGANSNGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.noise = nn.Sequential(
-            spectral_norm(nn.Linear(z_dim, 9 * width)),
+            nn.Linear(z_dim, 9 * width),
             nn.LeakyReLU(0.2),
             nn.BatchNorm1d(9 * width, **KERAS_BATCH_NORM),
             nn.Unflatten(1, (width, 3, 3)),
         )
         self.plane = nn.Sequential(
             ClassEmbedding(classes, 50),
-            spectral_norm(nn.Linear(50, 9)),
+            nn.Linear(50, 9),
             nn.LeakyReLU(0.2),
             nn.BatchNorm1d(9, **KERAS_BATCH_NORM),
             nn.Unflatten(1, (1, 3, 3)),
@@ -136,14 +136,15 @@ class CGANSNGenerator(nn.Module):
         layers: list[nn.Module] = []
         for before, kernel, stride in ((width + 1, 4, 1), (width, 4, 2), (width, 5, 2)):  # to 6×6, 14×14, 31×31
             layers += [
-                spectral_norm(nn.ConvTranspose2d(before, width, kernel, stride)),
+                nn.ConvTranspose2d(before, width, kernel, stride),
                 nn.LeakyReLU(0.2),
                 nn.BatchNorm2d(width, **KERAS_BATCH_NORM),
             ]
         layers.insert(-2, nn.ZeroPad2d((-1, -2, -1, -2)))  # TensorFlow's "same" cuts 31 to 28, one pixel in front
-        last = spectral_norm(nn.Conv2d(width, _only_28(image_shape), 10))
+        last = nn.Conv2d(width, _only_28(image_shape), 10)
         self.layers = nn.Sequential(*layers, nn.ZeroPad2d((4, 5, 4, 5)), last, nn.Sigmoid())
         keras_start(self)
+        _normalise(self)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         return 2 * self.layers(torch.cat([self.noise(z), self.plane(y)], 1)) - 1
@@ -161,11 +162,8 @@ class CGANSNDiscriminator(nn.Module):
         channels = _only_28(image_shape)
         self.plane = nn.Sequential(ClassEmbedding(classes, 50), nn.Linear(50, 28 * 28), nn.Unflatten(1, (1, 28, 28)))
         convolutions = (
-            [spectral_norm(nn.Conv2d(channels + 1, width, 3))],  # 26×26, pooled to 13×13
-            [
-                spectral_norm(nn.Conv2d(width, width, 3)),
-                spectral_norm(nn.Conv2d(width, width, 3)),
-            ],  # 11×11, 9×9, to 4×4
+            [nn.Conv2d(channels + 1, width, 3)],  # 26×26, pooled to 13×13
+            [nn.Conv2d(width, width, 3), nn.Conv2d(width, width, 3)],  # 11×11, 9×9, pooled to 4×4
         )
         layers: list[nn.Module] = []
         for block in convolutions:
@@ -179,13 +177,14 @@ class CGANSNDiscriminator(nn.Module):
         layers.append(nn.Flatten())
         for before, after in pairwise((16 * width, 600, 400, 200, 20)):
             layers += [
-                spectral_norm(nn.Linear(before, after)),
+                nn.Linear(before, after),
                 nn.LeakyReLU(0.2),
                 nn.BatchNorm1d(after, **KERAS_BATCH_NORM),
                 Dropout(0.5),
             ]
-        self.layers = nn.Sequential(*layers, spectral_norm(nn.Linear(20, 1)))
+        self.layers = nn.Sequential(*layers, nn.Linear(20, 1))
         keras_start(self)
+        _normalise(self.layers)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.layers(torch.cat([(x + 1) / 2, self.plane(y)], 1)).squeeze(1)
@@ -198,6 +197,13 @@ def dcgan_start(network: nn.Module) -> None:
             nn.init.normal_(layer.weight, 0.0, 0.02)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+def _normalise(network: nn.Module) -> None:
+    """Spectral norm on every dense and convolutional layer, once its weights are set: it starts from their vectors."""
+    for layer in list(network.modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            spectral_norm(layer)
 
 
 def _only_28(image_shape: ImageShape) -> int:

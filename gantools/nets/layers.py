@@ -26,7 +26,7 @@ class ClassEmbedding(nn.Embedding):
     """
 
     def forward(self, y: Tensor) -> Tensor:
-        return y @ self.weight if y.is_floating_point() else super().forward(y)
+        return y.to(self.weight.dtype) @ self.weight if y.is_floating_point() else super().forward(y)
 
 
 def keras_start(network: nn.Module) -> None:
@@ -35,7 +35,6 @@ def keras_start(network: nn.Module) -> None:
         if isinstance(layer, nn.Embedding):
             nn.init.uniform_(layer.weight, -0.05, 0.05)
         elif isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            parametrized = hasattr(layer, "parametrizations")  # by spectral norm: the weight proper lies behind it
-            nn.init.xavier_uniform_(layer.parametrizations.weight.original if parametrized else layer.weight)
+            nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
