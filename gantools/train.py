@@ -151,7 +151,7 @@ def fit(
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 fake = fakes(real[1])
-            weight = recipe.penalty_weight(run.step, epoch)
+            weight = recipe.penalty_weight(run.step)
             scores = d_step(recipe, discriminator, run.d_optimizer, real, fake, weight, autocast)
             if recipe.fresh_fakes:
                 g_batch = (recipe.g_batch or 0) // world

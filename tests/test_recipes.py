@@ -21,7 +21,7 @@ DIFFERENT = {
     "beta2": 0.7,
     "adam_eps": 7e-3,
     "lr_decay": 0.7,
-    "penalty_decay": 0.5,
+    "penalty_half_life": 7,
     "decay_every": 7,
     "fresh_fakes": False,
     "joint_d_batch": False,
@@ -525,20 +525,21 @@ def test_every_lesson_has_a_length_in_every_profile(monkeypatch, profile):
         assert recipes.lesson(name).total_steps(10_000) > 0
 
 
-def test_a_lazy_penalty_weighs_for_the_steps_without_and_decays_by_epoch():
-    recipe = recipes.get("mlp-gan", r1=1.0, penalty_every=3, penalty_decay=0.5, decay_every=2)
-    assert [recipe.penalty_weight(step, epoch=0) for step in range(7)] == [3, 0, 0, 3, 0, 0, 3]
-    assert [recipe.penalty_weight(0, epoch) for epoch in (0, 1, 2, 3, 4)] == [3, 3, 1.5, 1.5, 0.75]
-    assert recipes.get("mlp-gan").penalty_weight(5, epoch=99) == 1
+def test_a_lazy_penalty_weighs_for_the_steps_without_and_fades():
+    lazy = recipes.get("mlp-gan", r1=1.0, penalty_every=3)
+    assert [lazy.penalty_weight(step) for step in range(7)] == [3, 0, 0, 3, 0, 0, 3]
+    fading = lazy.change(penalty_half_life=6)
+    assert [fading.penalty_weight(step) for step in (0, 1, 6, 12)] == [3, 0, 1.5, 0.75]
+    assert recipes.get("mlp-gan").penalty_weight(5) == 1
 
 
-@pytest.mark.parametrize("value", [0.0, 1.1, float("nan")])
-def test_a_penalty_cannot_grow_or_vanish_at_once(value):
-    with pytest.raises(ValueError, match=r"penalty_decay=.* must lie in \(0, 1\]"):
-        recipes.get("mlp-gan", penalty_decay=value)
+@pytest.mark.parametrize("value", [0, -5])
+def test_a_half_life_without_length_is_refused(value):
+    with pytest.raises(ValueError, match=f"penalty_half_life={value} must be above 0"):
+        recipes.get("mlp-gan", penalty_half_life=value)
 
 
 def test_a_field_that_does_nothing_leaves_the_digest_alone_and_one_that_does_changes_it():
     recipe = recipes.get("mlp-gan")
-    assert recipe.change(penalty_decay=1.0).digest() == recipe.digest()
-    assert recipe.change(penalty_decay=0.9).digest() != recipe.digest()
+    assert recipe.change(penalty_half_life=None).digest() == recipe.digest()
+    assert recipe.change(penalty_half_life=9).digest() != recipe.digest()

@@ -285,7 +285,7 @@ def test_the_penalty_is_half_gamma_times_the_squared_gradient(r1, r2, every, exp
     real, fake = (torch.rand(3, 1, 4, 4), Y[:3]), (torch.rand(3, 1, 4, 4), Y[:3])
     recipe = MLP.change(r1=r1, r2=r2, penalty_every=every)
     optimizer = torch.optim.SGD(d.parameters(), lr=0.0)
-    scores = train.d_step(recipe, d, optimizer, real, fake, recipe.penalty_weight(step=0, epoch=0))
+    scores = train.d_step(recipe, d, optimizer, real, fake, recipe.penalty_weight(0))
     assert scores["penalty"].item() == pytest.approx(expected)
     with_penalty = d.factor.grad.clone()
     assert train.d_step(recipe, d, optimizer, real, fake)["penalty"] == 0
