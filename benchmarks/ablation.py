@@ -8,18 +8,18 @@ that are there are not measured again.
 """
 
 import argparse
-import csv
 from collections.abc import Callable
 from typing import Any
 
+import results
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from gantools import ASSETS, data, metrics, nets, recipes, train
+from gantools import data, metrics, nets, recipes, train
 from gantools.recipes import Recipe
 
-RESULTS = ASSETS / "results" / "cgan-sn-ablation.csv"
+RESULTS = results.FOLDER / "cgan-sn-ablation.csv"
 NUMBERS = ("frechet_distance", "coverage", "within_class_variance", "label_agreement")
 FIELDS = ("variant", "seconds", "step", "d_loss", "g_loss", *NUMBERS)
 WIDTH, BATCH, STEPS = 32, 64, 600
@@ -71,28 +71,14 @@ def main() -> None:
     for name in arguments.names or VARIANTS:
         if name not in VARIANTS:
             parser.error(f"there is no variant {name!r}; choose from {', '.join(VARIANTS)}")
-        if name not in [row["variant"] for row in known()]:
+        if name not in [row["variant"] for row in results.read(RESULTS)]:
             run = train.fit(VARIANTS[name], digits)
             report, last = metrics.evaluate(run, "mnist"), run.rows[-1]
             row = {"variant": name, "seconds": round(run.seconds), "step": run.step}
             row |= {key: round(last[key], 4) for key in ("d_loss", "g_loss")}
-            add(row | {key: round(report.numbers()[key], 4) for key in NUMBERS})
-
-
-def add(row: dict[str, Any]) -> None:
-    """Write a row."""
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row, flush=True)
-
-
-def known() -> list[dict[str, str]]:
-    """The rows that are there."""
-    return list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
+            row |= {key: round(report.numbers()[key], 4) for key in NUMBERS}
+            results.append(RESULTS, FIELDS, [row])
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

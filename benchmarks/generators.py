@@ -7,13 +7,14 @@ named `real …` hold those of real training images. Rows that are there are not
 """
 
 import argparse
-import csv
 
-from gantools import ASSETS, metrics, train
+import results
+
+from gantools import metrics, train
 from gantools.report import NUMBERS, Report
 from gantools.run import Run
 
-RESULTS = ASSETS / "results" / "generators.csv"
+RESULTS = results.FOLDER / "generators.csv"
 FIELDS = ("run", "dataset", "trained_on", "parameters", "minutes", "count", *NUMBERS)
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.names or train.shipped():
         run = train.load(name)
-        if len(run.recipe.image_shape) == 3 and name not in [row["run"] for row in known()]:
+        if len(run.recipe.image_shape) == 3 and name not in [row["run"] for row in results.read(RESULTS)]:
             measure(name, run)
 
 
@@ -40,25 +41,15 @@ def measure(name: str, run: Run) -> None:
     }
     rows = [row | _numbers(report)]
     real = f"real {report.dataset}"
-    if real not in [old["run"] for old in known()] and report.real:
+    if real not in [old["run"] for old in results.read(RESULTS)] and report.real:
         rows.append({"run": real} | _numbers(report.real))
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+    results.append(RESULTS, FIELDS, rows)
 
 
 def _numbers(report: Report) -> dict[str, float | str]:
     return {"dataset": report.dataset, "count": report.count} | {
         key: round(value, 4) for key, value in report.numbers().items()
     }
-
-
-def known() -> list[dict[str, str]]:
-    """The rows that are there."""
-    return list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
 
 
 if __name__ == "__main__":

@@ -10,23 +10,25 @@ a class, label agreement. Variants that have rows are not trained again. Needs a
 
 import argparse
 import contextlib
-import csv
 from dataclasses import replace
 from functools import lru_cache
 from time import process_time
 
+import results
 import torch
+from torch import Tensor
 
-from gantools import ASSETS, data, judge, losses, metrics, recipes, train
+from gantools import data, judge, losses, metrics, recipes, train
 from gantools.data import ImageSet
 from gantools.judge import Judge, Seen
 from gantools.recipes import Recipe
 from gantools.run import Run
 
-RESULTS = ASSETS / "results" / "search.csv"
+RESULTS = results.FOLDER / "search.csv"
 FIELDS = ("variant", "seconds", "step", "frechet_distance", "coverage", "within_class_variance", "label_agreement")
 LEARNED, HELD_OUT = slice(0, 10_000), slice(50_000, 60_000)
 COUNT = 5_000  # images measured on the way
+REAL = "real images"  # a row of what as many of the training images score
 MARKS = (60, 120, 180, 240, 360, 480)  # seconds after which a run is measured
 SHORT, LONG, RUNG = 200, 480, 240  # seconds of a variant, of a good one, of a rung of the ladder
 
@@ -71,10 +73,13 @@ def main() -> None:
     if arguments.list:
         print("\n".join(f"{name:24}{seconds:5} s" for name, (seconds, _) in VARIANTS.items()))
         return
+    if REAL not in [row["variant"] for row in results.read(RESULTS)]:
+        real = whole()[LEARNED][:COUNT]
+        results.append(RESULTS, FIELDS, [{"variant": REAL} | numbers(real.images, real.labels)])
     for name in arguments.names or VARIANTS:
         if name not in VARIANTS:
             parser.error(f"there is no variant {name!r}; --list names them")
-        if name not in [row["variant"] for row in known()]:
+        if name not in [row["variant"] for row in results.read(RESULTS)]:
             measure(name, *VARIANTS[name])
 
 
@@ -92,7 +97,9 @@ def measure(name: str, seconds: int, recipe: Recipe) -> None:
         if trained < marks[0]:
             return
         marks.pop(0)
-        rows.append({"variant": name, "seconds": round(trained), "step": run.step} | numbers(run))
+        labels = torch.arange(COUNT) % 10
+        found = numbers(run.sample(labels=labels), labels)
+        rows.append({"variant": name, "seconds": round(trained), "step": run.step} | found)
         print(rows[-1], flush=True)
         measuring += process_time() - now
         if not marks:
@@ -100,18 +107,12 @@ def measure(name: str, seconds: int, recipe: Recipe) -> None:
 
     with contextlib.suppress(Enough):
         train.fit(recipe, whole()[LEARNED], on_epoch=look)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+    results.append(RESULTS, FIELDS, rows)
 
 
-def numbers(run: Run) -> dict[str, float]:
+def numbers(images: Tensor, labels: Tensor) -> dict[str, float]:
     """What is measured on the way, rounded."""
-    labels = torch.arange(COUNT) % 10
-    seen = held_out_judge().see(run.sample(labels=labels))
+    seen = held_out_judge().see(images)
     found = metrics.numbers_of(seen) | {"label_agreement": metrics.label_agreement(seen, labels, "mnist")}
     return {key: round(value, 4) for key, value in found.items() if key in FIELDS}
 
@@ -139,11 +140,6 @@ def held_out_judge() -> Judge:
         counts=held_out.labels.bincount(minlength=10),
         variances=metrics.total_variances(Seen(by, seen.features, seen.logits)),
     )
-
-
-def known() -> list[dict[str, str]]:
-    """The rows that are there."""
-    return list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ classification_accuracy at some of the epochs. Rows that are there already are n
 """
 
 import argparse
-import csv
 from pathlib import Path
 
-from gantools import ASSETS, checkpoint, data, judge, metrics
+import results
 
-RESULTS = ASSETS / "results" / "time-to-quality.csv"
+from gantools import checkpoint, data, judge, metrics
+
+RESULTS = results.FOLDER / "time-to-quality.csv"
 FIELDS = ("run", "epoch", "step", "seconds", "frechet_distance", "classification_accuracy")
 EPOCHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 75, 100, 150, 200)
 TAUGHT = (5, 10, 20, 40)  # of these: each trains a classifier, two or three minutes
@@ -27,7 +28,9 @@ def main() -> None:
     for name in arguments.names:
         for epoch in EPOCHS:
             folder = arguments.work / name / f"epoch-{epoch:03d}"
-            if folder.exists() and (name, str(epoch)) not in [(row["run"], row["epoch"]) for row in known()]:
+            if folder.exists() and (name, str(epoch)) not in [
+                (row["run"], row["epoch"]) for row in results.read(RESULTS)
+            ]:
                 add(name, epoch, folder)
 
 
@@ -41,16 +44,8 @@ def add(name: str, epoch: int, folder: Path) -> None:
         taught = f"{metrics.classification_accuracy(images, labels, dataset):.4f}"
     distance = metrics.frechet_distance(images, dataset)
     row = (name, epoch, run.step, round(run.seconds), round(distance, 4), taught)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([FIELDS, row] if new else [row])
+    results.append(RESULTS, FIELDS, [dict(zip(FIELDS, row, strict=True))])
     print(*row, flush=True)
-
-
-def known() -> list[dict[str, str]]:
-    """The rows that are there."""
-    return list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
 
 
 if __name__ == "__main__":
