@@ -32,7 +32,7 @@ def measure(name: str, run: Run) -> None:
     """Write the row of one run, and that of the real images of its data set where there is none yet."""
     report = metrics.evaluate(run, cas=bool(run.recipe.classes))
     print(report, flush=True)
-    networks = (run.generator, run.discriminator)
+    networks = run.recipe.build()
     row = {
         "run": name,
         "trained_on": run.data["count"],

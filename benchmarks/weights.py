@@ -32,6 +32,7 @@ class Plan:
 
     recipe: Recipe
     limit: int | None = None
+    discriminator: bool = True  # False: its weights are left out, for no lesson looks at it
 
     def images(self) -> ImageSet:
         """The training images. Exits where only a bundled part is there and all are needed."""
@@ -46,7 +47,7 @@ SHIPPED: dict[str, Plan] = {
     "ring": Plan(recipes.get("ring")),
     "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),
     "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
-    "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS)),
+    "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED),
     "rgan-mnist-10k-no-penalty": Plan(recipes.get("rgan", steps=1_560, r1=0.0, r2=0.0), REDUCED),
@@ -75,7 +76,8 @@ def ship(name: str, plan: Plan, folder: Path) -> None:
         np.save(epoch.with_suffix(".npy"), data.to_uint8(run.sample(SNAPSHOTS)).numpy())
 
     run = train.fit(plan.recipe, plan.images(), folder, resume=True, on_epoch=snapshot)
-    target = checkpoint.save(run, ASSETS / "checkpoints" / name, networks_only=True, half=True)
+    target = ASSETS / "checkpoints" / name
+    checkpoint.save(run, target, networks_only=True, half=True, discriminator=plan.discriminator)
     if epochs := sorted(folder.glob("epoch-*.npy")):
         np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))
     print(f"{name}: {run.step:,} steps in {run.seconds / 60:.1f} minutes")

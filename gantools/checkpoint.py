@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gantools import ASSETS
@@ -35,10 +35,20 @@ class CheckpointError(ValueError):
     """A run that is missing, damaged, or not what was asked for."""
 
 
-def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: bool = False) -> Path:
+class NotShipped(nn.Module):
+    """In the place of a discriminator that was left out to keep the package small: it can say only that."""
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        raise CheckpointError("this run was shipped without its discriminator: train its recipe anew to have one")
+
+
+def save(
+    run: Run, folder: str | Path, *, networks_only: bool = False, half: bool = False, discriminator: bool = True
+) -> Path:
     """Write the run into its folder, replacing the checkpoint there in one move.
 
-    `networks_only` and `half` (float16 weights) are for shipping: such a run can sample and be judged, not resumed.
+    `networks_only` and `half` (float16 weights) are for shipping: such a run can sample and be judged, not resumed;
+    without `discriminator` it is smaller still, and what loads in its place refuses to judge.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +57,8 @@ def save(run: Run, folder: str | Path, *, networks_only: bool = False, half: boo
         modules["average"] = run.average.module
         if networks_only:
             modules.pop("generator")
+        if not discriminator:
+            modules.pop("discriminator")
     networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
     if half:
         networks = {key: value.half() if value.is_floating_point() else value for key, value in networks.items()}
@@ -105,7 +117,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
         raise CheckpointError(f"{folder}/run.json does not fit the recipe {base.name!r}: {error}") from error
     run.step, run.seconds = about["step"], about["seconds"]
     run.rows, run.open_row, run.folder = about["rows"], about["open_row"], folder
-    _fill_networks(run, _tensors(folder, about, "networks"), folder)
+    _fill_networks(run, _tensors(folder, about, "networks"), folder, whole="optimizers" in about["files"])
     if "optimizers" in about["files"]:
         tensors = _tensors(folder, about, "optimizers")
         for role in ("d_optimizer", "g_optimizer"):
@@ -200,7 +212,7 @@ def _tensors(folder: Path, about: dict[str, Any], kind: str) -> dict[str, Tensor
         raise CheckpointError(f"{path} is missing or damaged: {error}") from error
 
 
-def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path) -> None:
+def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path, whole: bool) -> None:
     roles = {"generator": run.player, "discriminator": run.discriminator}
     if run.average:
         roles["average"] = run.average.module
@@ -209,6 +221,9 @@ def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path) -> None:
         weights = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
         if not weights and role == "generator" and run.average:
             continue  # shipped: the average is all there is
+        if not weights and role == "discriminator" and not whole:
+            run.discriminator = NotShipped()
+            continue
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:

@@ -87,6 +87,21 @@ def test_a_shipped_run_is_small_and_samples_like_the_whole(trained, tmp_path):
     assert next(loaded.player.parameters()).dtype == torch.float32
 
 
+def test_a_run_shipped_without_its_discriminator_samples_and_refuses_to_judge(trained, tmp_path):
+    folder = checkpoint.save(trained, tmp_path / "small", networks_only=True, discriminator=False)
+    assert sum(map(len, files(folder).values())) < 4 * 114_800 + 10_000
+    loaded = train.load(folder)
+    assert torch.equal(loaded.sample(20), trained.sample(20))
+    with pytest.raises(CheckpointError, match="without its discriminator"):
+        loaded.discriminator(loaded.sample(2))
+
+
+def test_a_run_that_goes_on_keeps_its_discriminator(trained, tmp_path):
+    loaded = train.load(checkpoint.save(trained, tmp_path / "whole", discriminator=False))
+    x = trained.sample(3)
+    assert torch.equal(loaded.discriminator.eval()(x), trained.discriminator.eval()(x))
+
+
 def test_half_precision_halves_the_file_and_rounds_the_weights(trained, tmp_path):
     whole = checkpoint.save(trained, tmp_path / "whole", networks_only=True)
     half = checkpoint.save(trained, tmp_path / "half", networks_only=True, half=True)
