@@ -57,8 +57,8 @@ def save(
         modules["average"] = run.average.module
         if networks_only:
             modules.pop("generator")
-        if not discriminator:
-            modules.pop("discriminator")
+    if networks_only and not discriminator:
+        modules.pop("discriminator")
     networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
     if half:
         networks = {key: value.half() if value.is_floating_point() else value for key, value in networks.items()}
