@@ -22,6 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the shipped generators.")
     parser.add_argument("names", nargs="*", help="default: all that draw images")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(train.shipped()):
+        parser.error(f"{unknown.pop()!r} is not shipped; choose from {', '.join(train.shipped())}")
     for name in arguments.names or train.shipped():
         run = train.load(name)
         if len(run.recipe.image_shape) == 3 and name not in [row["run"] for row in results.read(RESULTS)]:

@@ -1,4 +1,4 @@
-"""Tables of measurements in `assets/results`, one row at a time, so that a script that is stopped loses nothing."""
+"""Tables of measurements in `assets/results`: rows are added as soon as a run is measured, and never twice."""
 
 import csv
 from collections.abc import Mapping, Sequence

@@ -59,9 +59,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(SHIPPED)}")
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(SHIPPED):
+        parser.error(f"{unknown.pop()!r} is not shipped; choose from {', '.join(SHIPPED)}")
     for name in arguments.names or SHIPPED:
-        if name not in SHIPPED:
-            parser.error(f"{name!r} is not shipped; choose from {', '.join(SHIPPED)}")
         ship(name, SHIPPED[name], arguments.work / name)
 
 

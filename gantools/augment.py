@@ -1,4 +1,4 @@
-"""What D sees of an image when it has few of them: DiffAugment, after Zhao et al. 2020."""
+"""What D sees of an image when it has few of them: shifts as in DiffAugment (Zhao et al. 2020), and mirrors."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ GROUND = -1.0  # black, where a moved image leaves a gap
 
 
 def moved(x: Tensor, shift: int = 0, flip: bool = False) -> Tensor:
-    """Images [N, C, H, W], each moved by its own draw of -shift … shift pixels either way, and half of them mirrored.
+    """Images [N, C, H, W], each moved by its own draw of -shift … shift pixels either way; with `flip`, half mirrored.
 
     Real and generated images go through it alike, and gradients go back through it to the generator: so D cannot
     learn the training images by heart, and G does not learn to draw moved ones. Gaps are black. Draws from torch's

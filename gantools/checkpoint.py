@@ -51,6 +51,8 @@ def save(
     without `discriminator` it is smaller still, and what loads in its place refuses to judge.
     """
     folder = Path(folder)
+    if not networks_only and not run.whole:
+        raise CheckpointError(f"{folder}: this run came without optimizers; save it with networks_only=True")
     folder.mkdir(parents=True, exist_ok=True)
     modules = {"generator": run.player, "discriminator": run.discriminator}
     if run.average:
@@ -117,7 +119,8 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
         raise CheckpointError(f"{folder}/run.json does not fit the recipe {base.name!r}: {error}") from error
     run.step, run.seconds = about["step"], about["seconds"]
     run.rows, run.open_row, run.folder = about["rows"], about["open_row"], folder
-    _fill_networks(run, _tensors(folder, about, "networks"), folder, whole="optimizers" in about["files"])
+    run.whole = "optimizers" in about["files"]
+    _fill_networks(run, _tensors(folder, about, "networks"), folder)
     if "optimizers" in about["files"]:
         tensors = _tensors(folder, about, "optimizers")
         for role in ("d_optimizer", "g_optimizer"):
@@ -212,16 +215,16 @@ def _tensors(folder: Path, about: dict[str, Any], kind: str) -> dict[str, Tensor
         raise CheckpointError(f"{path} is missing or damaged: {error}") from error
 
 
-def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path, whole: bool) -> None:
+def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path) -> None:
     roles = {"generator": run.player, "discriminator": run.discriminator}
     if run.average:
         roles["average"] = run.average.module
         run.average.n_averaged.fill_(run.step)  # 0 would make the next update copy instead of average
     for role, network in roles.items():
         weights = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
-        if not weights and role == "generator" and run.average:
+        if not weights and role == "generator" and run.average and not run.whole:
             continue  # shipped: the average is all there is
-        if not weights and role == "discriminator" and not whole:
+        if not weights and role == "discriminator" and not run.whole:
             run.discriminator = NotShipped()
             continue
         try:

@@ -99,7 +99,7 @@ class ClassMixer(Exhibit):
 
 
 def classes(run: Run, *, seed: int = 0) -> ClassMixer:
-    """Two classes of a conditional run, and a slider that mixes what the networks have learned of each.
+    """Two classes of a conditional run, and a slider that mixes the vectors that the generator has learned for them.
 
     Eight images, each of its own z; "new z" draws them again. Raises ValueError where there are no classes to mix.
     """

@@ -11,6 +11,21 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 
+def sigmoid_belief(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The probability of "real" of either half, from logits."""
+    return real_logits.sigmoid(), fake_logits.sigmoid()
+
+
+def clamped_belief(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The same where D's output is meant as a probability itself."""
+    return real_logits.clamp(0, 1), fake_logits.clamp(0, 1)
+
+
+def pair_belief(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each pair: how sure D is that the real one is the real one, and that the fake one is. They sum to 1."""
+    return (real_logits - fake_logits).sigmoid(), (fake_logits - real_logits).sigmoid()
+
+
 @dataclass(frozen=True)
 class Loss:
     """The two objectives of one game.
@@ -24,7 +39,7 @@ class Loss:
     d: Callable[[Tensor, Tensor, float, float], Tensor]
     g: Callable[[Tensor, Tensor | None], Tensor]
     g_sees_real: bool = False
-    belief: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda real, fake: (real.sigmoid(), fake.sigmoid())
+    belief: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = sigmoid_belief
 
 
 def bce(logits: Tensor, target: float) -> Tensor:
@@ -101,14 +116,12 @@ def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
 
 non_saturating = Loss("non-saturating", bce_d, non_saturating_g)
 saturating = Loss("saturating", bce_d, saturating_g)
-least_squares = Loss(
-    "least-squares", least_squares_d, least_squares_g, belief=lambda real, fake: (real.clamp(0, 1), fake.clamp(0, 1))
-)
+least_squares = Loss("least-squares", least_squares_d, least_squares_g, belief=clamped_belief)
 squared_error = Loss("squared-error", squared_error_d, squared_error_g)
 relativistic = Loss(
     "relativistic",
     relativistic_d,
     relativistic_g,
     g_sees_real=True,
-    belief=lambda real, fake: ((real - fake).sigmoid(), (fake - real).sigmoid()),  # of each pair: which one is real?
+    belief=pair_belief,
 )

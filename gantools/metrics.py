@@ -85,21 +85,24 @@ def during(count: int = 2_000) -> Callable[[Run], None]:
     """For `fit(…, on_epoch=metrics.during())`: FD and IS of `count` images join each epoch's row of the history.
 
     From there they reach TensorBoard. With fewer images than a report takes FD comes out larger: compare such numbers
-    with each other, not with a report's. Raises ValueError for fewer than 100, `JudgeError` where no judge exists.
+    with each other, not with a report's. Raises ValueError for fewer than 100; what it returns raises `JudgeError` where
+    the data set has no judge.
     """
     if count < LEAST:
         raise ValueError(f"during({count}): take at least {LEAST} images an epoch")
 
     def measure(run: Run) -> None:
-        if run.open_row:
-            return  # steps after the last whole epoch: their row is not written yet
         dataset = run.data["name"]
         labels = judge.load(dataset).labels(count) if run.recipe.classes else None
         seen = see(run.sample(count, labels=labels), dataset)
-        run.rows[-1] |= {
+        found = {
             "frechet_distance": frechet_distance(seen, dataset),
             "inception_score": inception_score(seen, dataset),
         }
+        if run.open_row:  # the run ends within an epoch
+            run.measured = found
+        else:
+            run.rows[-1] |= found
 
     return measure
 

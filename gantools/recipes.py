@@ -67,7 +67,7 @@ class Recipe:
     penalty_half_life: int | None = None  # steps in which both gammas halve; None: they stay
     shift: int = 0  # D sees every image, real or fake, moved by up to so many pixels (DiffAugment)
     flip: bool = False  # and half of them mirrored; never for digits or letters
-    ema: float | None = None  # decay of the averaged generator that samples, smaller at first; None: no average
+    ema: float | None = None  # decay of the averaged generator that samples, after a shorter start; None: no average
     precision: str = "auto"
     seed: int = 0
 
@@ -160,7 +160,7 @@ class Recipe:
         return self.lr_decay ** (epoch // self.decay_every)
 
     def penalty_weight(self, step: int) -> float:
-        """What r1 and r2 are multiplied by in a step: 0 in those that go without, more in the others for it."""
+        """What r1 and r2 are multiplied by: `penalty_every` in each so many-th step, fading; 0 in the others."""
         faded = 0.5 ** (step / self.penalty_half_life) if self.penalty_half_life else 1.0
         return self.penalty_every * faded if step % self.penalty_every == 0 else 0.0
 
@@ -250,7 +250,8 @@ CGAN_MLP = Recipe(
 """The conditional MLP GAN of lesson 03: 100 epochs of batches of 64 on 10,000 images.
 
 Where it leaves its source: D moves before G, both on one batch of fakes, whose labels are those of the real batch; D's
-loss is the sum of its halves, the source's their mean (Adam hardly sees the difference).
+loss is the sum of its halves, the source's their mean (Adam hardly sees the difference); the last, smaller batch of an
+epoch is dropped.
 """
 
 CDCGAN = Recipe(
@@ -268,7 +269,8 @@ CDCGAN = Recipe(
 """The conditional DCGAN of lesson 03: 60 epochs of batches of 256 on 10,000 images.
 
 Its source published pictures and curves of a squared error on D's probability, and turned to cross-entropy later; this
-is the former. It leaves its source in the order, D before G on the same fakes, whose labels are the real batch's.
+is the former. It leaves its source in the order, D before G on the same fakes, whose labels are the real batch's; the
+last, smaller batch of an epoch is dropped, and precision may be bf16.
 """
 
 CGAN_SN = Recipe(
@@ -317,8 +319,8 @@ RGAN = Recipe(
 )
 """Ours, lessons 03 to 05: relativistic pairs, a projection, R1 and R2 that fade, moved images, an averaged generator.
 
-9,360 steps of 64 images, whatever the size of the set: sixty passes over 10,000 images. Chosen on images that no number
-of this course looks at (`benchmarks/search.py`).
+9,360 steps of 64 images, whatever the size of the set: sixty passes over 10,000 images. Loss, penalties and rates were
+chosen on MNIST train[50000:60000], never on test images (`benchmarks/search.py`); half-life and EMA were not searched.
 """
 
 RECIPES = {

@@ -37,7 +37,9 @@ class Run:
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
     open_row: Row = field(default_factory=dict)
+    measured: Row = field(default_factory=dict)  # what `metrics.during` found in the epoch under way; not saved
     folder: Path | None = None  # where it was saved or loaded from
+    whole: bool = True  # False: loaded from networks alone, to sample and be judged
 
     @classmethod
     def start(cls, recipe: Recipe, data: dict[str, Any]) -> "Run":
@@ -49,7 +51,7 @@ class Run:
             discriminator,
             _adam(recipe, player, recipe.g_lr),
             _adam(recipe, discriminator, recipe.d_lr),
-            AveragedModel(player, avg_fn=_average(recipe.ema), use_buffers=True) if recipe.ema else None,
+            AveragedModel(player, multi_avg_fn=_average(recipe.ema), use_buffers=True) if recipe.ema else None,
             data,
         )
 
@@ -71,11 +73,12 @@ class Run:
             return list(self.rows)
         steps = self.open_row["steps"]
         means = {key: total / steps for key, total in self.open_row.items() if key != "steps"}
-        return [*self.rows, {"step": self.step, "seconds": round(self.seconds, 2)} | means]
+        return [*self.rows, {"step": self.step, "seconds": round(self.seconds, 2)} | means | self.measured]
 
     def log(self, scores: Mapping[str, Tensor], seconds: float) -> None:
         """Count a step and add its scores to the epoch under way."""
         self.step += 1
+        self.measured = {}
         self.seconds += seconds
         for name, value in {"steps": 1.0, **scores}.items():
             self.open_row[name] = self.open_row.get(name, 0.0) + float(value)
@@ -145,12 +148,13 @@ class Run:
         return images
 
 
-def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """The exponential average, shorter at first: the untrained weights it starts from must not linger."""
+def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """The exponential average; shorter for its first 9 / (1 - decay) steps, so that untrained weights do not linger."""
 
-    def update(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+    def update(averages: list[Tensor], currents: list[Tensor], steps: Tensor) -> None:
         share = max(1 - decay, 9 / (10 + int(steps)))  # of the current weights
-        return average + (current - average) * share
+        for average, current in zip(averages, currents, strict=True):
+            average.lerp_(current, share) if average.is_floating_point() else average.copy_(current)
 
     return update
 
@@ -163,7 +167,7 @@ def _checked_labels(y: Tensor, classes: int) -> Tensor:
         raise ValueError(f"labels must have the shape [{len(y)}], not {list(y.shape)}; shares of classes are floats")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise ValueError(f"labels must lie in 0 to {classes - 1}, not {int(y.min())} to {int(y.max())}")
-    return y
+    return y.long()
 
 
 def _checked_shares(y: Tensor, classes: int) -> Tensor:

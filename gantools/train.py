@@ -52,7 +52,10 @@ def d_step(
     penalty_weight: float = 0.0,
     autocast: AbstractContextManager = FP32,
 ) -> dict[str, Tensor]:
-    """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged."""
+    """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged.
+
+    `fit` gives the `penalty_weight` of the step; 0 leaves R1 and R2 out.
+    """
     (x_real, y_real), (x_fake, y_fake) = real, fake
     x_real = moved(x_real, recipe.shift, recipe.flip)
     x_fake = moved(x_fake.detach(), recipe.shift, recipe.flip)  # detached: D's loss must not reach the generator

@@ -129,15 +129,6 @@ def test_two_batches_in_a_row_are_moved_differently():
     assert not torch.equal(drawn(x, shift=3), moved(x, shift=3))
 
 
-def test_real_and_generated_images_are_moved_alike():
-    real, fake = random_images(30, 1, 6, 6), random_images(30, 1, 6, 6).flip(0, 2)
-    ways = [
-        [shift_of(*pair, 2, (False, True)) for pair in zip(x, drawn(x, shift=2, flip=True), strict=True)]
-        for x in (real, fake)
-    ]
-    assert ways[0] == ways[1]
-
-
 @pytest.mark.parametrize("shape", [(5, 2), (28, 28), (1, 28, 28), (2, 3, 1, 8, 8)])
 @pytest.mark.parametrize("change", [{"shift": 1}, {"flip": True}])
 def test_what_is_no_batch_of_images_is_refused_with_its_shape(shape, change):

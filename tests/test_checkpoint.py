@@ -102,6 +102,15 @@ def test_a_run_that_goes_on_keeps_its_discriminator(trained, tmp_path):
     assert torch.equal(loaded.discriminator.eval()(x), trained.discriminator.eval()(x))
 
 
+def test_a_shipped_run_cannot_be_saved_as_one_that_goes_on(trained, tmp_path):
+    shipped = train.load(checkpoint.save(trained, tmp_path / "shipped", networks_only=True))
+    with pytest.raises(CheckpointError, match="without optimizers; save it with networks_only=True"):
+        checkpoint.save(shipped, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    again = train.load(checkpoint.save(shipped, tmp_path / "again", networks_only=True))
+    assert torch.equal(again.sample(5), trained.sample(5))
+
+
 def test_half_precision_halves_the_file_and_rounds_the_weights(trained, tmp_path):
     whole = checkpoint.save(trained, tmp_path / "whole", networks_only=True)
     half = checkpoint.save(trained, tmp_path / "half", networks_only=True, half=True)

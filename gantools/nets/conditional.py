@@ -210,5 +210,7 @@ def _only_28(image_shape: ImageShape) -> int:
     """The number of channels; these networks are drawn for 28×28."""
     channels, height, width = image_shape
     if (height, width) != (28, 28):
-        raise ValueError(f"this network makes and sees images of 28×28 pixels, not {height}×{width}; rgan takes others")
+        raise ValueError(
+            f"this network makes and sees images of 28×28 pixels, not {height}×{width}; cgan-mlp takes any"
+        )
     return channels
