@@ -85,8 +85,8 @@ def during(count: int = 2_000) -> Callable[[Run], None]:
     """For `fit(…, on_epoch=metrics.during())`: FD and IS of `count` images join each epoch's row of the history.
 
     From there they reach TensorBoard. With fewer images than a report takes FD comes out larger: compare such numbers
-    with each other, not with a report's. Raises ValueError for fewer than 100; what it returns raises `JudgeError` where
-    the data set has no judge.
+    with each other, not with a report's. Raises ValueError for fewer than 100, and in the training
+    `JudgeError` where the data set has no judge.
     """
     if count < LEAST:
         raise ValueError(f"during({count}): take at least {LEAST} images an epoch")
