@@ -50,7 +50,9 @@ SHIPPED: dict[str, Plan] = {
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED),
-    "rgan-mnist-10k-no-penalty": Plan(recipes.get("rgan", steps=1_560, r1=0.0, r2=0.0), REDUCED),
+    "rgan-mnist-10k-no-penalty": Plan(
+        recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED
+    ),
 }
 
 
