@@ -128,6 +128,18 @@ def test_pictures_of_points_and_numbers_of_too_few_images_are_refused(capsys, ar
 # sample
 
 
+def test_sample_gives_each_class_of_a_conditional_run_its_column():
+    assert cli.main(["sample", "rgan-mnist-10k", "--count", "20", "--out", "twenty.png"]) == 0
+    expected = plots.tile(train.load("rgan-mnist-10k").sample(20), columns=10)
+    assert np.array_equal(imageio.imread("twenty.png"), expected)
+
+
+def test_sample_draws_what_is_ordered():
+    assert cli.main(["sample", "rgan-mnist-10k", "--label", "7", "--count", "16", "--out", "sevens.png"]) == 0
+    expected = plots.tile(train.load("rgan-mnist-10k").sample(labels=[7] * 16))
+    assert np.array_equal(imageio.imread("sevens.png"), expected)
+
+
 def test_sample_draws_a_grid_of_the_runs_images(trained, capsys):
     assert cli.main(["sample", str(trained), "--count", "5", "--seed", "3", "--out", "five.png"]) == 0
     assert capsys.readouterr().out == "five.png\n"
