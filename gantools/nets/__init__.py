@@ -21,6 +21,7 @@ from gantools.nets.dcgan import (
     dcgan_mnist_discriminator,
     dcgan_mnist_generator,
 )
+from gantools.nets.layers import ClassEmbedding
 from gantools.nets.mlp import MLPDiscriminator, MLPGenerator
 from gantools.nets.rgan import ProjectionDiscriminator, ProjectionGenerator
 from gantools.nets.ring import PointDiscriminator, PointGenerator
@@ -33,6 +34,7 @@ __all__ = [
     "CGANMLPGenerator",
     "CGANSNDiscriminator",
     "CGANSNGenerator",
+    "ClassEmbedding",
     "ConvClassifier",
     "MLPDiscriminator",
     "MLPGenerator",
