@@ -392,7 +392,7 @@ def lesson(name: str, **changes: Any) -> Recipe:
     recipe, where = get(name, **changes), profile()
     if where == "full":
         return recipe
-    steps = recipe.steps or QUICK_STEPS[name]
+    steps = changes.get("steps") or QUICK_STEPS[name]
     return recipe.change(steps=min(steps, SMOKE_RING) if (where, name) == ("smoke", "ring") else lesson_steps(steps))
 
 

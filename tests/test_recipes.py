@@ -544,3 +544,8 @@ def test_a_field_that_does_nothing_leaves_the_digest_alone_and_one_that_does_cha
     # To the letter: a change here makes every stored hash of a recipe stale.
     assert recipe.digest() == "f880d03fe855908a7966f3d0e295f519878c268fd6fa0c619d8b28d40e28c50d"
     assert recipe.change(penalty_half_life=9).digest() != recipe.digest()
+
+
+@pytest.mark.parametrize("name", list(recipes.RECIPES))
+def test_a_lesson_is_short_even_where_the_recipe_has_steps_of_its_own(name):
+    assert recipes.lesson(name).steps == recipes.QUICK_STEPS[name] <= 3_000
