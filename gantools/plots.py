@@ -195,7 +195,7 @@ def lines(
         raise ValueError("lines() needs at least one series, each with as many x as y and at least one of them")
     figure = Figure(figsize=(7, 3.2))
     axes = figure.subplots()
-    for color, (title, (x, y)) in zip(cycle((FAKE, REAL, "#3d8361", "#8a5a9e", "#b5793a")), series.items()):
+    for color, (title, (x, y)) in zip(cycle((FAKE, REAL, "#3d8361", "#8a5a9e", "#b5793a", "#555555")), series.items()):
         axes.plot(x, y, marker="o", markersize=4, color=color, label=title)
     axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label="real images")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
