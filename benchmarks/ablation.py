@@ -69,10 +69,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Switch parts of cgan-sn off and on.")
     parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(VARIANTS)}")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    digits = data.load("mnist", limit=10_000)
     if unknown := set(arguments.names) - set(VARIANTS):
         parser.error(f"there is no variant {unknown.pop()!r}; choose from {', '.join(VARIANTS)}")
+    torch.set_num_threads(1)
+    digits = data.load("mnist", limit=10_000)
     for name in arguments.names or VARIANTS:
         if name not in [row["variant"] for row in results.read(RESULTS)]:
             run = train.fit(VARIANTS[name], digits)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gantools import data, judge, losses, metrics, recipes, train
 from gantools.data import ImageSet
-from gantools.judge import Judge, Seen
+from gantools.judge import Judge
 from gantools.recipes import Recipe
 from gantools.run import Run
 
@@ -140,7 +140,7 @@ def held_out_judge() -> Judge:
         covariance=features.T.cov(),
         features=seen.features[: len(by.features)],
         counts=held_out.labels.bincount(minlength=10),
-        variances=metrics.total_variances(Seen(by, seen.features, seen.logits)),
+        variances=metrics.total_variances(seen),
     )
 
 

@@ -25,12 +25,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=["dcgan-mnist", "dcgan-cifar10", "rgan-mnist-10k"])
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
-    for name in arguments.names:
+    known = {(row["run"], int(row["epoch"])) for row in results.read(RESULTS)}
+    for name in dict.fromkeys(arguments.names):  # a name given twice is measured once
         for epoch in EPOCHS:
             folder = arguments.work / name / f"epoch-{epoch:03d}"
-            if folder.exists() and (name, str(epoch)) not in [
-                (row["run"], row["epoch"]) for row in results.read(RESULTS)
-            ]:
+            if folder.exists() and (name, epoch) not in known:
                 add(name, epoch, folder)
 
 

@@ -121,7 +121,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     run.rows, run.open_row, run.folder = about["rows"], about["open_row"], folder
     run.whole = "optimizers" in about["files"]
     _fill_networks(run, _tensors(folder, about, "networks"), folder)
-    if "optimizers" in about["files"]:
+    if run.whole:
         tensors = _tensors(folder, about, "optimizers")
         for role in ("d_optimizer", "g_optimizer"):
             _fill_optimizer(getattr(run, role), tensors, role)
