@@ -21,6 +21,9 @@ FULL = {
     "ring": 10_000,
     "mnist": 60_000,
     "cifar10": 50_000,
+    "fashion-mnist": 60_000,
+    "emnist-letters": 117_266,
+    "emnist-byclass": 98_873,
 }  # training images; a bundled part must not pass for the whole
 CIFAR10_EPOCHS = 3  # of the 200 published: ten minutes each on one CPU thread; with more, the run goes on from there
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
@@ -53,6 +56,11 @@ SHIPPED: dict[str, Plan] = {
     "rgan-mnist-10k-no-penalty": Plan(
         recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED
     ),
+    "acgan-mnist": Plan(recipes.get("acgan", epochs=100)),
+    "acgan-fashion-mnist": Plan(recipes.get("acgan", epochs=30, dataset="fashion-mnist")),
+    "acgan-emnist-letters": Plan(recipes.get("acgan", epochs=30, dataset="emnist-letters")),
+    "acgan-emnist-byclass": Plan(recipes.get("acgan", epochs=30, dataset="emnist-byclass")),
+    "rgan-emnist-byclass": Plan(recipes.get("rgan", dataset="emnist-byclass", balanced=True, batch=128, steps=6_000)),
 }
 
 

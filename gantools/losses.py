@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 
 def sigmoid_belief(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,6 +103,20 @@ def relativistic_g(fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
     if real_logits is None:
         raise ValueError("the relativistic loss compares pairs: it needs real_logits beside fake_logits")
     return bce(fake_logits - real_logits, 1.0)
+
+
+def class_loss(class_logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of class logits [N, K] against the classes y, int64 [N]; ln K for a D that cannot tell them apart.
+
+    The class term of Odena et al. 2017, eq. 3. It takes logits: behind a softmax of its own it would apply a second
+    one, and could not fall below ln(1 + (K - 1) / e), 1.461 for ten classes, however right D is. Raises ValueError
+    where the shapes do not fit.
+    """
+    if class_logits.ndim != 2 or y.shape != class_logits.shape[:1]:
+        raise ValueError(
+            f"class logits [N, K] and labels [N] are needed, not {list(class_logits.shape)} and {list(y.shape)}"
+        )
+    return cross_entropy(class_logits, y)
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:

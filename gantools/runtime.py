@@ -40,6 +40,20 @@ def batch_index(count: int, batch: int, seed: int, step: int) -> Tensor:
     return _order(count, mix_seed(seed, epoch))[place * batch : (place + 1) * batch]
 
 
+def by_class(labels: Tensor) -> list[Tensor]:
+    """The places of each class that occurs, int64 [its size], from labels [N]: what `balanced_index` draws from."""
+    return [torch.nonzero(labels == label).squeeze(1) for label in labels.unique()]
+
+
+def balanced_index(members: list[Tensor], batch: int, seed: int, step: int) -> Tensor:
+    """Which images a step sees, int64 [batch], every class in its turn, whatever its size; images with replacement."""
+    slot = torch.arange(step * batch, (step + 1) * batch) % len(members)
+    share = torch.rand(batch, generator=torch.Generator().manual_seed(mix_seed(seed, step)))
+    sizes = torch.tensor([len(places) for places in members])[slot]
+    place = (share * sizes).long().clamp(max=sizes - 1)  # rounding could reach the size itself
+    return torch.stack([members[which][at] for which, at in zip(slot.tolist(), place.tolist(), strict=True)])
+
+
 @lru_cache(maxsize=4)
 def _order(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))

@@ -20,12 +20,14 @@ from gantools import checkpoint, tensorboard
 from gantools.augment import moved
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
-from gantools.losses import gradient_penalty
+from gantools.losses import class_loss, gradient_penalty
 from gantools.recipes import Recipe
 from gantools.run import Run
 from gantools.runtime import (
     autocast_for,
+    balanced_index,
     batch_index,
+    by_class,
     deferred_interrupt,
     mean_over_processes,
     mix_seed,
@@ -36,6 +38,7 @@ __all__ = ["Diverged", "Run", "d_step", "fit", "g_step", "load", "shipped"]
 
 SAVE_EVERY = 60.0  # seconds between two checkpoints of a run
 Labelled = tuple[Tensor, Tensor]  # images [N, C, H, W] and their labels [N]
+Answer = tuple[Tensor, Tensor | None]  # logits [N], and class logits [N, K] of a D that names the class too
 FP32 = nullcontext()
 
 
@@ -59,22 +62,22 @@ def d_step(
     (x_real, y_real), (x_fake, y_fake) = real, fake
     x_real = moved(x_real, recipe.shift, recipe.flip)
     x_fake = moved(x_fake.detach(), recipe.shift, recipe.flip)  # detached: D's loss must not reach the generator
-    with autocast:
-        if recipe.joint_d_batch:
-            logits = discriminator(torch.cat([x_real, x_fake]), torch.cat([y_real, y_fake])).float()
-            real_logits, fake_logits = logits.split([len(x_real), len(x_fake)])
-        else:
-            real_logits, fake_logits = discriminator(x_real, y_real).float(), discriminator(x_fake, y_fake).float()
-    d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
     seen = (x_real, y_real), (x_fake, y_fake)
+    with autocast:
+        (real_logits, real_named), (fake_logits, fake_named) = _ask_both(recipe, discriminator, *seen)
+    d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
+    if recipe.class_weight:
+        d_loss = d_loss + recipe.class_weight * class_loss(real_named, y_real)
+        if recipe.classify_fakes:
+            d_loss = d_loss + recipe.class_weight * class_loss(fake_named, y_fake)
     penalty = penalty_weight * _penalty(recipe, discriminator, *seen) if penalty_weight else torch.zeros_like(d_loss)
     optimizer.zero_grad()
     (d_loss + penalty).backward()
     optimizer.step()
-    return _scores(recipe, real_logits.detach(), fake_logits.detach()) | {
-        "d_loss": d_loss.detach(),
-        "penalty": penalty.detach(),
-    }
+    scores = _scores(recipe, real_logits.detach(), fake_logits.detach())
+    if recipe.class_weight:
+        scores |= {"real_named": _share(real_named, y_real), "fake_named": _share(fake_named, y_fake)}
+    return scores | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
 
 
 def g_step(
@@ -89,11 +92,13 @@ def g_step(
     (x_real, y_real), (x_fake, y_fake) = real, fake
     discriminator.requires_grad_(False)  # the gradient passes through D and leaves nothing there
     with autocast:
-        fake_logits = discriminator(moved(x_fake, recipe.shift, recipe.flip), y_fake).float()
+        fake_logits, fake_named = _ask(recipe, discriminator, moved(x_fake, recipe.shift, recipe.flip), y_fake)
         real_logits = None
         if recipe.loss.g_sees_real:
-            real_logits = discriminator(moved(x_real, recipe.shift, recipe.flip), y_real).float()
+            real_logits, _ = _ask(recipe, discriminator, moved(x_real, recipe.shift, recipe.flip), y_real)
     g_loss = recipe.loss.g(fake_logits, real_logits)
+    if recipe.class_weight:
+        g_loss = g_loss + recipe.class_weight * class_loss(fake_named, y_fake)
     optimizer.zero_grad()
     g_loss.backward()
     optimizer.step()
@@ -129,9 +134,16 @@ def fit(
     images, labels = dataset.images.to(device), dataset.labels.to(device)
     autocast = autocast_for(recipe.precision, device)
 
+    members = by_class(dataset.labels) if recipe.balanced else []
+
     def fakes(y: Tensor) -> Labelled:
         with autocast:
             return generator(recipe.draw_z(len(y), device=device), y).float(), y
+
+    def drawn_labels(count: int) -> Tensor:
+        """As often as the data have them; each class alike where batches are balanced."""
+        which = torch.randint(len(members or labels), (count,), device=device)
+        return dataset.labels.unique().to(device)[which] if members else labels[which]
 
     def save() -> None:
         if out is not None and accelerator.is_main_process:
@@ -144,7 +156,11 @@ def fit(
     with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, board as log, bar:
         while run.step < total and not interrupted():
             started = perf_counter()
-            index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)[rank::world].to(device)
+            if members:
+                index = balanced_index(members, recipe.batch, recipe.seed, run.step)
+            else:
+                index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)
+            index = index[rank::world].to(device)
             real = images.index_select(0, index), labels[index]
             epoch = run.step // steps_per_epoch
             for optimizer, rate in ((run.d_optimizer, recipe.d_lr), (run.g_optimizer, recipe.g_lr)):
@@ -153,12 +169,14 @@ def fit(
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
+                generator.train(not recipe.eval_fakes)
                 fake = fakes(real[1])
+                generator.train()
             weight = recipe.penalty_weight(run.step)
             scores = d_step(recipe, discriminator, run.d_optimizer, real, fake, weight, autocast)
             if recipe.fresh_fakes:
                 g_batch = (recipe.g_batch or 0) // world
-                fake = fakes(labels[torch.randint(len(labels), (g_batch,), device=device)] if g_batch else real[1])
+                fake = fakes(drawn_labels(g_batch) if g_batch else real[1])
             scores |= g_step(recipe, run.discriminator, run.g_optimizer, real, fake, autocast)
             if run.average:
                 run.average.update_parameters(run.player)
@@ -189,13 +207,40 @@ def fit(
     return run.eval()
 
 
+def _ask(recipe: Recipe, discriminator: nn.Module, x: Tensor, y: Tensor) -> Answer:
+    """What D says, in fp32."""
+    answer = discriminator(x, y)
+    logits, class_logits = answer if isinstance(answer, tuple) else (answer, None)
+    if class_logits is not None:
+        class_logits = class_logits.float()
+    elif recipe.class_weight:
+        raise ValueError(f"{recipe.name}: class_weight={recipe.class_weight:g}, but this discriminator names no class")
+    return logits.float(), class_logits
+
+
+def _ask_both(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> tuple[Answer, Answer]:
+    """What D says of the real and of the generated images, in one batch or in two."""
+    if not recipe.joint_d_batch:
+        return _ask(recipe, discriminator, *real), _ask(recipe, discriminator, *fake)
+    x, y = (torch.cat(halves) for halves in zip(real, fake, strict=True))
+    logits, class_logits = _ask(recipe, discriminator, x, y)
+    count = len(real[0])
+    named = (None, None) if class_logits is None else (class_logits[:count], class_logits[count:])
+    return (logits[:count], named[0]), (logits[count:], named[1])
+
+
+def _share(class_logits: Tensor, y: Tensor) -> Tensor:
+    """The share of images that D names as they are labelled."""
+    return (class_logits.argmax(1) == y).float().mean()
+
+
 def _penalty(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> Tensor:
     """gamma / 2 of R1 and R2, in fp32 on their own forward passes."""
     penalty = torch.zeros((), device=real[0].device)
     for gamma, (x, y) in ((recipe.r1, real), (recipe.r2, fake)):
         if gamma:
             x = x.detach().requires_grad_()
-            penalty = penalty + gamma / 2 * gradient_penalty(discriminator(x, y), x)
+            penalty = penalty + gamma / 2 * gradient_penalty(_ask(recipe, discriminator, x, y)[0], x)
     return penalty
 
 

@@ -1,11 +1,13 @@
 """The networks: plain `nn.Module`s, one file for each family.
 
 Every generator is called as `generator(z, y)` and returns images in [-1, 1]; every discriminator is called as
-`discriminator(x, y)` and returns one logit for each image, [N]. `y` are the labels, int64 [N], or mixtures of classes,
+`discriminator(x, y)` and returns one logit for each image, [N]; one that names the class too returns that and class
+logits [N, classes]. `y` are the labels, int64 [N], or mixtures of classes,
 float [N, classes]; unconditional networks ignore it. Constructors take what the data decide: `image_shape` (C, H, W),
 `classes` for conditional networks, and `z_dim` for a generator.
 """
 
+from gantools.nets.acgan import ACGANDiscriminator, ACGANGenerator
 from gantools.nets.classifier import FEATURES, ConvClassifier
 from gantools.nets.conditional import (
     CDCGANDiscriminator,
@@ -28,6 +30,8 @@ from gantools.nets.ring import PointDiscriminator, PointGenerator
 
 __all__ = [
     "FEATURES",
+    "ACGANDiscriminator",
+    "ACGANGenerator",
     "CDCGANDiscriminator",
     "CDCGANGenerator",
     "CGANMLPDiscriminator",

@@ -38,3 +38,11 @@ def keras_start(network: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def quarter(family: str, image_shape: tuple[int, int, int]) -> int:
+    """A quarter of the side of square images [C, H, W]; ValueError, in the family's name, where there is none."""
+    _, height, width = image_shape
+    if height != width or height % 4:
+        raise ValueError(f"{family} makes square images whose side 4 divides, not {height}×{width}")
+    return height // 4

@@ -9,7 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from gantools.nets.layers import ClassEmbedding
+from gantools.nets.layers import ClassEmbedding, quarter
 
 SLOPE = 0.2  # of LeakyReLU below 0
 
@@ -22,7 +22,7 @@ class ProjectionGenerator(nn.Module):
 
     def __init__(self, z_dim: int = 64, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()
-        side = _quarter(image_shape)
+        side = quarter("rgan", image_shape)
         self.label = ClassEmbedding(classes, z_dim)
         self.stem = nn.Sequential(
             nn.Linear(2 * z_dim, 128 * side**2),
@@ -55,7 +55,7 @@ class ProjectionDiscriminator(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()
-        side = (_quarter(image_shape) + 1) // 2
+        side = (quarter("rgan", image_shape) + 1) // 2
         self.features = nn.Sequential(
             nn.Conv2d(image_shape[0], 32, 4, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
@@ -74,11 +74,3 @@ class ProjectionDiscriminator(nn.Module):
         h = self.features(x)
         # Divided by √128, the product starts as large as the linear function does.
         return self.real(h).squeeze(1) + (h * self.label(y)).sum(1) / sqrt(h.shape[1])
-
-
-def _quarter(image_shape: tuple[int, int, int]) -> int:
-    """A quarter of the side."""
-    _, height, width = image_shape
-    if height != width or height % 4:
-        raise ValueError(f"rgan makes square images whose side 4 divides, not {height}×{width}")
-    return height // 4
