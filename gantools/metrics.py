@@ -232,6 +232,30 @@ def density_coverage(images: Tensor | Seen, dataset: str) -> tuple[float, float]
     return hits / (NEIGHBOURS * count), covered / count
 
 
+def coverage_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> Tensor:
+    """Coverage within each class, float64 [classes], of images asked for as `labels`, int64 [N].
+
+    Between a class's reference images, those of the judge's that it names so, and at most as many images asked for: a
+    ball reaches to the fifth neighbour within the class. NaN for a class with fewer than seven of either kind.
+    """
+    seen = see(images, dataset)
+    by = seen.judge
+    labels = _checked_labels(labels, len(seen), len(by.classes))
+    with torch.no_grad():
+        named = by.network.head(by.features).argmax(1)
+    shares = []
+    for label in range(len(by.classes)):
+        real, fake = by.features[named == label], seen.features[labels == label]
+        count = min(len(real), len(fake))
+        if count <= NEIGHBOURS + 1:
+            shares.append(torch.nan)
+            continue
+        real, fake = real[:count], fake[:count]
+        radius = torch.cdist(real, real).kthvalue(NEIGHBOURS + 1, dim=1).values  # the nearest is itself
+        shares.append(float((torch.cdist(real, fake) <= radius[:, None]).any(1).double().mean()))
+    return torch.tensor(shares, dtype=torch.float64)
+
+
 def modes(images: Tensor | Seen, dataset: str) -> int:
     """How many classes the judge names at least a tenth as often as their share of the reference set."""
     return int(_present(see(images, dataset)).sum())

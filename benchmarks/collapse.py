@@ -1,0 +1,161 @@
+"""The collapse of the AC-GAN at 62 classes, taken apart: EMNIST ByClass, one cause switched off at a time.
+
+    python benchmarks/collapse.py [VARIANT …] [--steps N] [--work FOLDER]
+
+Every variant gets the same number of steps of 128 real images, 5,000 unless told otherwise. Writes
+assets/results/collapse.csv, a row for each variant, and assets/results/collapse-classes.csv, a row for each variant and
+class; the variant `real` holds what as many real training images score. Variants that are there at that length are not
+trained again. Runs are kept in FOLDER and go on where they stopped. Needs EMNIST ByClass in the cache.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import results
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gantools import data, judge, losses, metrics, nets, recipes, train
+from gantools.data import ImageSet
+from gantools.recipes import Recipe
+
+DATASET, STEPS = "emnist-byclass", 5_000
+RESULTS, CLASSES = results.FOLDER / "collapse.csv", results.FOLDER / "collapse-classes.csv"
+NUMBERS = ("frechet_distance", "coverage", "label_agreement", "within_class_variance", "modes")
+WORST = ("worst_coverage", "median_agreement", "worst_agreement", "worst_variance")
+FIELDS = ("variant", "steps", "seconds", *NUMBERS, *WORST)
+CLASS_FIELDS = ("variant", "steps", "name", "training_images", "label_agreement", "coverage", "within_class_variance")
+
+
+class EmbeddingGenerator(nets.ACGANGenerator):
+    """The AC-GAN's generator with a learned vector for each class where the one-hot label stood."""
+
+    def __init__(self, z_dim: int = 100, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 62) -> None:
+        super().__init__(z_dim, image_shape, classes)
+        self.label = nets.ClassEmbedding(classes, classes)
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return super().forward(z, self.label(y))
+
+
+class SpectralDiscriminator(nets.ACGANDiscriminator):
+    """The AC-GAN's discriminator with spectral norm on all its layers."""
+
+    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 62) -> None:
+        super().__init__(image_shape, classes)
+        for layer in list(self.modules()):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                spectral_norm(layer)
+
+
+ACGAN = recipes.get("acgan", dataset=DATASET, classes=62)
+REAL_ONLY = ACGAN.change(classify_fakes=False)
+VARIANTS: dict[str, Recipe] = {
+    "acgan": ACGAN,
+    "all classes cut to the smallest": ACGAN,
+    "class term on real images only": REAL_ONLY,
+    "class term on real images only, weight 0.2": REAL_ONLY.change(class_weight=0.2),
+    "embedding for one-hot": ACGAN.change(generator=EmbeddingGenerator),
+    "balanced batches": ACGAN.change(balanced=True),
+    "spectral norm in D": ACGAN.change(discriminator=SpectralDiscriminator),
+    "R1": ACGAN.change(r1=0.3, penalty_every=4),
+    "projection for the class head": ACGAN.change(
+        discriminator=nets.ProjectionDiscriminator, loss=losses.non_saturating, class_weight=0.0
+    ),
+    "rgan": recipes.get("rgan", dataset=DATASET, classes=62, batch=128),
+    "rgan, balanced batches": recipes.get("rgan", dataset=DATASET, classes=62, batch=128, balanced=True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Take the collapse at 62 classes apart.")
+    parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(VARIANTS)}")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(VARIANTS):
+        parser.error(f"there is no variant {unknown.pop()!r}; choose from {', '.join(VARIANTS)}")
+    torch.set_num_threads(1)
+    images = data.load(DATASET)
+    known = {(row["variant"], row["steps"]) for row in results.read(RESULTS)}
+    if not known:
+        real = _draw(images)
+        _write("real", 0, 0.0, images, real.images, real.labels)
+    for name in arguments.names or VARIANTS:
+        if (name, str(arguments.steps)) not in known:
+            shown = images.cut_to_smallest() if name == "all classes cut to the smallest" else images
+            folder = arguments.work / "collapse" / name.replace(" ", "-").replace(",", "")
+            run = train.fit(VARIANTS[name].change(steps=arguments.steps), shown, folder, resume=True)
+            measure(name, run, images)
+
+
+def measure(name: str, run: train.Run, images: ImageSet) -> None:
+    """Write the rows of one run."""
+    y = _labels()
+    _write(name, run.step, run.seconds, images, run.sample(labels=y), y)
+
+
+def _labels() -> Tensor:
+    """10,000 in the proportions of the test set, then 200 of each class."""
+    by = judge.load(DATASET)
+    each = torch.arange(len(by.classes)).repeat_interleave(metrics.PER_CLASS)
+    return torch.cat([by.labels(metrics.COUNT), each])
+
+
+def _draw(images: ImageSet) -> ImageSet:
+    """A real training image for each of those labels."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
+    members = [order[images.labels[order] == label] for label in range(len(images.classes))]
+    taken = [0] * len(members)
+    index = []
+    for label in _labels().tolist():  # a class too small for both parts starts again
+        index.append(members[label][taken[label] % len(members[label])])
+        taken[label] += 1
+    return images[torch.stack(index)]
+
+
+def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tensor, y: Tensor) -> None:
+    """All numbers from the first 10,000, those of each class from the others."""
+    seen = metrics.see(drawn, DATASET)
+    count = metrics.COUNT
+    fair, each = (judge.Seen(seen.judge, seen.features[part], seen.logits[part]) for part in _halves(count))
+    numbers: dict[str, Any] = metrics.numbers_of(fair)
+    numbers["label_agreement"] = metrics.label_agreement(fair, y[:count], DATASET)
+    by_class = {
+        "label_agreement": metrics.label_agreement_per_class(each, y[count:], DATASET),
+        "coverage": metrics.coverage_per_class(each, y[count:], DATASET),
+        "within_class_variance": asked_variance(each, y[count:]),
+    }
+    worst = {
+        "worst_coverage": by_class["coverage"].min(),
+        "median_agreement": by_class["label_agreement"].median(),
+        "worst_agreement": by_class["label_agreement"].min(),
+        "worst_variance": by_class["within_class_variance"].min(),
+    }
+    row = {"variant": name, "steps": steps, "seconds": round(seconds)}
+    row |= {key: round(float(value), 4) for key, value in ({key: numbers[key] for key in NUMBERS} | worst).items()}
+    counts = images.labels.bincount(minlength=len(images.classes))
+    rows = [
+        {"variant": name, "steps": steps, "name": title, "training_images": int(counts[label])}
+        | {key: round(float(values[label]), 4) for key, values in by_class.items()}
+        for label, title in enumerate(images.classes)
+    ]
+    results.append(CLASSES, CLASS_FIELDS, rows)
+    results.append(RESULTS, FIELDS, [row])
+    print(row, flush=True)
+
+
+def _halves(count: int) -> tuple[slice, slice]:
+    return slice(count), slice(count, None)
+
+
+def asked_variance(seen: judge.Seen, y: Tensor) -> Tensor:
+    """Variance of the features of each class asked for, over that of the reference images, float64 [classes]."""
+    parts = [seen.features[y == label].double() for label in range(len(seen.judge.classes))]
+    return torch.stack([part.var(0).sum() for part in parts]) / seen.judge.variances
+
+
+if __name__ == "__main__":
+    main()
