@@ -26,7 +26,8 @@ RESULTS, CLASSES = results.FOLDER / "collapse.csv", results.FOLDER / "collapse-c
 NUMBERS = ("frechet_distance", "coverage", "label_agreement", "within_class_variance", "modes")
 WORST = ("worst_coverage", "median_agreement", "worst_agreement", "worst_variance")
 FIELDS = ("variant", "steps", "seconds", *NUMBERS, *WORST)
-CLASS_FIELDS = ("variant", "steps", "name", "training_images", "label_agreement", "coverage", "within_class_variance")
+BY_CLASS = ("label_agreement", "coverage", "within_class_variance")
+CLASS_FIELDS = ("variant", "steps", "name", "training_images", *BY_CLASS, "other", "other_share")
 
 
 class EmbeddingGenerator(nets.ACGANGenerator):
@@ -120,7 +121,7 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     """All numbers from the first 10,000, those of each class from the others."""
     seen = metrics.see(drawn, DATASET)
     count = metrics.COUNT
-    fair, each = (judge.Seen(seen.judge, seen.features[part], seen.logits[part]) for part in _halves(count))
+    fair, each = (_part(seen, where) for where in (slice(count), slice(count, None)))
     numbers: dict[str, Any] = metrics.numbers_of(fair)
     numbers["label_agreement"] = metrics.label_agreement(fair, y[:count], DATASET)
     by_class = {
@@ -134,21 +135,27 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
         "worst_agreement": by_class["label_agreement"].min(),
         "worst_variance": by_class["within_class_variance"].min(),
     }
+    shown = {key: numbers[key] for key in NUMBERS} | worst
     row = {"variant": name, "steps": steps, "seconds": round(seconds)}
-    row |= {key: round(float(value), 4) for key, value in ({key: numbers[key] for key in NUMBERS} | worst).items()}
+    row |= {key: round(float(value), 4) for key, value in shown.items()}
     counts = images.labels.bincount(minlength=len(images.classes))
-    rows = [
-        {"variant": name, "steps": steps, "name": title, "training_images": int(counts[label])}
-        | {key: round(float(values[label]), 4) for key, values in by_class.items()}
-        for label, title in enumerate(images.classes)
-    ]
+    rows = []
+    for label, title in enumerate(images.classes):
+        named = each.named[y[count:] == label].bincount(minlength=len(images.classes)).double()
+        named[label] = 0  # what the judge reads instead, most often
+        other = int(named.argmax())
+        row_of_class = {"variant": name, "steps": steps, "name": title, "training_images": int(counts[label])}
+        row_of_class |= {key: round(float(values[label]), 4) for key, values in by_class.items()}
+        rows.append(
+            row_of_class | {"other": images.classes[other], "other_share": float(named[other]) / metrics.PER_CLASS}
+        )
     results.append(CLASSES, CLASS_FIELDS, rows)
     results.append(RESULTS, FIELDS, [row])
     print(row, flush=True)
 
 
-def _halves(count: int) -> tuple[slice, slice]:
-    return slice(count), slice(count, None)
+def _part(seen: judge.Seen, where: slice) -> judge.Seen:
+    return judge.Seen(seen.judge, seen.features[where], seen.logits[where])
 
 
 def asked_variance(seen: judge.Seen, y: Tensor) -> Tensor:

@@ -1,0 +1,40 @@
+"""Two shapes in one class: how often real EMNIST letters are capitals, as the judge of ByClass reads them.
+
+    python benchmarks/cases.py
+
+Writes assets/results/letter-cases.csv: letter, images, capital and small, the shares of the class's test images that
+the judge reads as either shape of that letter. Needs EMNIST letters in the cache.
+"""
+
+import string
+
+import results
+import torch
+
+from gantools import data, metrics
+
+RESULTS = results.FOLDER / "letter-cases.csv"
+FIELDS = ("letter", "images", "capital", "small")
+IMAGES = 400  # of each letter; the test set has just under as many
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if results.read(RESULTS):
+        return
+    test = data.load("emnist-letters", split="test")
+    for label, letter in enumerate(string.ascii_lowercase):
+        images = test.of_class(label).images[:IMAGES]
+        seen = metrics.see(images, "emnist-byclass")
+        names = [seen.judge.classes[number] for number in seen.named.tolist()]
+        shares = {shape: round(names.count(title) / len(names), 4) for shape, title in cases(letter).items()}
+        results.append(RESULTS, FIELDS, [{"letter": letter, "images": len(images)} | shares])
+
+
+def cases(letter: str) -> dict[str, str]:
+    """Both shapes of a letter."""
+    return {"capital": letter.upper(), "small": letter}
+
+
+if __name__ == "__main__":
+    main()
