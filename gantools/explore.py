@@ -135,7 +135,7 @@ def word(run: Run, text: str = "gantools", *, seed: int = 0) -> Writer:
 
     def follow(*_: Any) -> None:
         uri = Picture(picture.value, "").uri  # the browser saves it: nothing is written where the kernel runs
-        save.value = f'<a download="handwriting.png" href="{uri}">save PNG</a>'
+        save.value = f'<a download="handwriting.png" href="{uri}" style="text-decoration:underline">save PNG</a>'
 
     picture.observe(follow, names="value")
     follow()
