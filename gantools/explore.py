@@ -3,39 +3,24 @@
 Each exhibit shows a static preview first, plain HTML that works without a kernel, and below it live widgets.
 """
 
-import html
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 import torch
-from IPython.display import HTML, display
-from torch import Tensor
 
-from gantools import plots
+from gantools import handwriting, plots, previews
+from gantools.exhibit import Exhibit, live, stack
 from gantools.plots import Picture
+from gantools.previews import LETTER_ZOOM, ZOOM
 from gantools.run import Run
+from gantools.walks import between, of_class, principal_directions
 
-FRAMES = 21  # of the preview's walk
-SHEET = 6  # moments on the contact sheet of a replay
-ZOOM = 8  # screen pixels for one image pixel
 REACH = 3.0  # how far a direction slider goes, in standard deviations of z
-ROW, ROW_ZOOM = 8, 3  # images of one mixture of classes side by side, and their enlargement
-TOUR, TOUR_COLUMNS = 40, 20  # frames of the preview's tour through the classes, and how many on a row of its sheet
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """What every exhibit shows: `preview`, HTML that needs no kernel, and below it the live widgets in `box`."""
-
-    preview: str
-    box: widgets.VBox
-
-    def _ipython_display_(self) -> None:
-        display(HTML(self.preview))
-        display(self.box)
+ROW, ROW_ZOOM = 8, 3  # images side by side, and their enlargement
+GALLERY_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,6 @@ def latent(run: Run, *, label: int = 0, directions: int = 4, seed: int = 0) -> L
     "New points" draws both ends of the walk again. The directions are those along which the images change most
     (`principal_directions`). A conditional run shows the class `label`.
     """
-    ends = run.draw_z(2, seed)
     axes = principal_directions(run, directions, seed, label=label)
     walk = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="walk A → B")
     pulls = tuple(
@@ -63,27 +47,17 @@ def latent(run: Run, *, label: int = 0, directions: int = 4, seed: int = 0) -> L
         for number in range(1, directions + 1)
     )
     resample = widgets.Button(description="new points A, B", icon="random")
-    picture = widgets.Image(format="png", layout=widgets.Layout(width=f"{run.recipe.image_shape[2] * ZOOM}px"))
-    status = widgets.HTML()
 
-    def draw() -> None:
+    def draw(seed: int) -> tuple[np.ndarray, str]:
+        a, b = run.draw_z(2, seed).split(1)
         pull = torch.tensor([slider.value for slider in pulls]) @ axes  # [z_dim]
-        z = between(ends[:1], ends[1:], walk.value, run.recipe.noise) + pull
-        picture.value = plots.encode(plots.tile(_of_class(run, z, label), 1, ZOOM), "").raw
-        status.value = "The digit at this point of the latent space" if run.data["name"] == "mnist" else ""
+        images = of_class(run, between(a, b, walk.value, run.recipe.noise) + pull, label)
+        remark = "The digit at this point of the latent space" if run.data["name"] == "mnist" else ""
+        return plots.tile(images, 1, ZOOM), remark
 
-    def draw_again() -> None:
-        nonlocal ends
-        ends = run.draw_z(2, seed=None)
-        draw()
-
-    for slider in (walk, *pulls):
-        slider.observe(lambda change: _guarded(draw, status), names="value")
-    resample.on_click(lambda button: _guarded(draw_again, status))
-    _guarded(draw, status)
-    controls = widgets.VBox([walk, *pulls, resample, status])
-    box = widgets.VBox([widgets.HTML("<b>Live</b>: needs a running kernel"), widgets.HBox([picture, controls])])
-    return LatentExplorer(_walk_preview(run, ends, label), box, walk, pulls, resample, picture, status)
+    picture, status = live(draw, (walk, *pulls), resample, seed)
+    box = stack(widgets.HBox([picture, widgets.VBox([walk, *pulls, resample, status])]))
+    return LatentExplorer(previews.walk(run, run.draw_z(2, seed), label), box, walk, pulls, resample, picture, status)
 
 
 @dataclass(frozen=True)
@@ -108,33 +82,101 @@ def classes(run: Run, *, seed: int = 0) -> ClassMixer:
             f"{run.recipe.name} has no classes to mix: take a run of a conditional recipe, such as rgan, "
             "trained on at least two classes; `latent` shows every run"
         )
-    z, pure = run.draw_z(ROW, seed), torch.eye(run.recipe.classes)
-    options = [(name, label) for label, name in enumerate(run.classes)]
-    start = widgets.Dropdown(options=options, value=0, description="class A")
-    end = widgets.Dropdown(options=options, value=1, description="class B")
+    pure = torch.eye(run.recipe.classes)
+    start = widgets.Dropdown(options=_class_options(run), value=0, description="class A")
+    end = widgets.Dropdown(options=_class_options(run), value=1, description="class B")
     mix = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="mix A → B")
     resample = widgets.Button(description="new z", icon="random")
-    width = (ROW * (run.recipe.image_shape[2] + plots.GAP) - plots.GAP) * ROW_ZOOM
-    picture = widgets.Image(format="png", layout=widgets.Layout(width=f"{width}px", max_width="100%"))
-    status = widgets.HTML()
 
-    def draw() -> None:
+    def draw(seed: int) -> tuple[np.ndarray, str]:
         shares = torch.lerp(pure[start.value], pure[end.value], mix.value)  # [classes]
-        picture.value = plots.encode(plots.tile(run.sample(z=z, labels=shares.expand(ROW, -1)), ROW, ROW_ZOOM), "").raw
-        status.value = html.escape(f"{1 - mix.value:.0%} of class {start.label}, {mix.value:.0%} of class {end.label}")
+        images = run.sample(z=run.draw_z(ROW, seed), labels=shares.expand(ROW, -1))
+        remark = f"{1 - mix.value:.0%} of class {start.label}, {mix.value:.0%} of class {end.label}"
+        return plots.tile(images, ROW, ROW_ZOOM), remark
 
-    def draw_again() -> None:
-        nonlocal z
-        z = run.draw_z(ROW, seed=None)
-        draw()
-
-    for control in (start, end, mix):
-        control.observe(lambda change: _guarded(draw, status), names="value")
-    resample.on_click(lambda button: _guarded(draw_again, status))
-    _guarded(draw, status)
+    picture, status = live(draw, (start, end, mix), resample, seed)
     controls = widgets.HBox([widgets.VBox([start, end]), widgets.VBox([mix, resample])])
-    box = widgets.VBox([widgets.HTML("<b>Live</b>: needs a running kernel"), picture, controls, status])
-    return ClassMixer(_tour_preview(run, z[:1]), box, start, end, mix, resample, picture, status)
+    box = stack(picture, controls, status)
+    return ClassMixer(previews.tour(run, run.draw_z(ROW, seed)[:1]), box, start, end, mix, resample, picture, status)
+
+
+@dataclass(frozen=True)
+class Writer(Exhibit):
+    """The exhibit of `word`, with its live widgets."""
+
+    text: widgets.Text
+    style: widgets.FloatSlider
+    together: widgets.Checkbox
+    resample: widgets.Button
+    save: widgets.HTML
+    picture: widgets.Image
+    status: widgets.HTML
+
+
+def word(run: Run, text: str = "gantools", *, seed: int = 0) -> Writer:
+    """A text in generated handwriting, of at most 40 characters; the slider goes from one style to another.
+
+    All letters share one z, or each has its own; "new z" draws them again. A letter without a class of its own is
+    written in the other case; the status says which characters had to be left out. Raises ValueError where the run
+    knows no classes, or its classes are more than single characters.
+    """
+    preview = previews.written(run, text, seed)
+    field = widgets.Text(text, description="text")
+    style = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="style A → B")
+    together = widgets.Checkbox(True, description="one style for all letters")
+    resample, save = widgets.Button(description="new z", icon="random"), widgets.HTML()
+
+    def draw(seed: int) -> tuple[np.ndarray, str]:
+        spelling = handwriting.spell(field.value, run)
+        z = handwriting.styles(run, style.value, together=together.value, seed=seed)
+        return plots.tile(handwriting.write(run, spelling.labels, z), 1, LETTER_ZOOM), spelling.remark
+
+    picture, status = live(draw, (field, style, together), resample, seed)
+
+    def follow(*_: Any) -> None:
+        uri = Picture(picture.value, "").uri  # the browser saves it: nothing is written where the kernel runs
+        save.value = f'<a download="handwriting.png" href="{uri}" style="text-decoration:underline">save PNG</a>'
+
+    picture.observe(follow, names="value")
+    follow()
+    controls = widgets.HBox([widgets.VBox([field, style]), widgets.VBox([together, widgets.HBox([resample, save])])])
+    return Writer(preview, stack(picture, controls, status), field, style, together, resample, save, picture, status)
+
+
+@dataclass(frozen=True)
+class Gallery(Exhibit):
+    """The exhibit of `gallery`, with its live widgets."""
+
+    title: widgets.Dropdown
+    label: widgets.Dropdown
+    resample: widgets.Button
+    picture: widgets.Image
+    status: widgets.HTML
+
+
+def gallery(runs: Mapping[str, Run], *, seed: int = 0) -> Gallery:
+    """Pick a run by its title and one of its classes: 32 samples, drawn again by "new z".
+
+    Raises ValueError where there are no runs.
+    """
+    if not runs:
+        raise ValueError('a gallery needs at least one run by its title, such as {"MNIST": run}')
+    title = widgets.Dropdown(options=list(runs), description="data set")
+    label = widgets.Dropdown(options=_class_options(runs[title.value]), description="class")
+    resample = widgets.Button(description="new z", icon="random")
+
+    def offer(change: Any) -> None:
+        label.options = _class_options(runs[title.value])
+
+    def draw(seed: int) -> tuple[np.ndarray, str]:
+        run = runs[title.value]
+        images = of_class(run, run.draw_z(GALLERY_ROWS * ROW, seed), label.value)
+        return plots.tile(images, ROW, ROW_ZOOM), f"{title.value}, {label.label}"
+
+    title.observe(offer, names="value")  # before `draw` asks for a class
+    picture, status = live(draw, (title, label), resample, seed)
+    box = stack(widgets.HBox([title, label, resample]), picture, status)
+    return Gallery(previews.rows(runs, seed), box, title, label, resample, picture, status)
 
 
 @dataclass(frozen=True)
@@ -151,111 +193,16 @@ def replay(boards: Sequence[np.ndarray], titles: Sequence[str]) -> Replay:
     """A training as a film with a time slider: one picture, uint8 [H, W, 3], and one title for each moment."""
     if len(boards) != len(titles) or not boards:
         raise ValueError(f"{len(boards)} pictures and {len(titles)} titles: one title for each picture")
-    frames = [plots.encode(board, title) for board, title in zip(boards, titles, strict=True)]
-    last, width = len(frames) - 1, boards[0].shape[1]
+    last = len(boards) - 1
     time = widgets.IntSlider(0, min=0, max=last, description="time", readout=False)
     play = widgets.Play(value=0, min=0, max=last, interval=150)
     widgets.jslink((play, "value"), (time, "value"))
-    picture = widgets.Image(format="png", layout=widgets.Layout(width=f"{width}px"))
-    status = widgets.HTML()
-
-    def draw() -> None:
-        picture.value, status.value = frames[time.value].raw, html.escape(titles[time.value])
-
-    time.observe(lambda change: _guarded(draw, status), names="value")
-    draw()
-    box = widgets.VBox(
-        [widgets.HTML("<b>Live</b>: needs a running kernel"), picture, widgets.HBox([play, time]), status]
-    )
-    shown = sorted({round(index * last / (SHEET - 1)) for index in range(SHEET)})
-    sheet = plots.panels(
-        [boards[index] for index in shown],
-        [titles[index] for index in shown],
-        len(shown),
-        alt=f"{len(shown)} moments of the training, from {titles[0]} to {titles[-1]}",
-    )
-    preview = _preview("the training from its start to its end", sheet, frames, ("start", "end"), "way", width)
-    return Replay(preview, box, time, play, picture, status)
+    picture, status = live(lambda seed: (boards[time.value], titles[time.value]), (time,))
+    box = stack(picture, widgets.HBox([play, time]), status)
+    return Replay(previews.film(boards, titles), box, time, play, picture, status)
 
 
-def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
-    """The point at `share` (0 … 1) of the way, each [N, z_dim].
-
-    Straight for uniform noise; along the arc for normal noise, whose points nearly all lie at one distance from 0.
-    """
-    if noise == "uniform":
-        return torch.lerp(start, end, share)
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1 + 1e-6, 1 - 1e-6).unsqueeze(1)
-    angle = torch.acos(cosine)
-    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
-
-
-def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int = 512, *, label: int = 0) -> Tensor:
-    """Directions of z [count, z_dim] along which the images change most, one standard deviation of z long.
-
-    Principal components of generated images, each carried back to the z that correlates with it. A conditional run is
-    asked for images of the class `label`.
-    """
-    z = run.draw_z(samples, seed)
-    pixels = _of_class(run, z, label).flatten(1)
-    pixels = pixels - pixels.mean(0)
-    _, _, components = torch.linalg.svd(pixels, full_matrices=False)
-    found = (pixels @ components[:count].T).T @ (z - z.mean(0))  # [count, z_dim]
-    return torch.nn.functional.normalize(found, dim=1) * z.std()
-
-
-def _of_class(run: Run, z: Tensor, label: int) -> Tensor:
-    """Samples of z, all of one class; a run that knows no classes has only 0, and refuses another."""
-    return run.sample(z=z, labels=[label] * len(z) if run.recipe.classes or label else None)
-
-
-def _guarded(action: Callable[[], None], status: widgets.HTML) -> None:
-    """Run a callback; what goes wrong is shown in the exhibit, where else nobody would see it."""
-    try:
-        action()
-    except Exception as error:
-        status.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
-
-
-def _walk_preview(run: Run, ends: Tensor, label: int) -> str:
-    """The walk from A to B as a contact sheet, with a slider that needs no kernel."""
-    shares = [index / (FRAMES - 1) for index in range(FRAMES)]
-    z = torch.cat([between(ends[:1], ends[1:], share, run.recipe.noise) for share in shares])
-    images = _of_class(run, z, label)
-    sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a walk between two points of z")
-    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "") for image in images]
-    caption = "a walk through the latent space, from A (left) to B (right)"
-    return _preview(caption, sheet, frames, ("A", "B"), "walk", run.recipe.image_shape[2] * ZOOM)
-
-
-def _tour_preview(run: Run, z: Tensor) -> str:
-    """One z [1, z_dim] as all classes in turn, with as many mixtures between two of them as there is room for."""
-    count, ends = run.recipe.classes, (run.classes[0], run.classes[-1])
-    steps = max(1, TOUR // count)
-    places = torch.arange((count - 1) * steps + 1) / steps
-    shares = (1 - (places[:, None] - torch.arange(count)).abs()).clamp(min=0)  # [frames, classes]: the two nearest
-    images = run.sample(z=z.expand(len(shares), -1), labels=shares)
-    caption = f"one z on a tour through all {count} classes, from {ends[0]} to {ends[1]}"
-    sheet = plots.grid(images, columns=TOUR_COLUMNS, alt=f"{len(images)} images: {caption}")
-    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "") for image in images]
-    return _preview(caption, sheet, frames, ends, "tour", run.recipe.image_shape[2] * ZOOM)
-
-
-def _preview(
-    caption: str, sheet: Picture, frames: Sequence[Picture], ends: tuple[str, str], what: str, width: int
-) -> str:
-    """A contact sheet, and below it one frame that an HTML slider turns: no kernel, no widgets."""
-    caption, first, last = (html.escape(text) for text in (caption, *ends))  # classes are named by the data
-    turn = "var f=this.closest('figure');f.querySelector('.frame').src=JSON.parse(this.dataset.frames)[this.value]"
-    uris = html.escape(json.dumps([frame.uri for frame in frames]))
-    return (
-        '<figure class="gantools-preview" style="margin:0">'
-        f"<figcaption><b>Preview</b>: {caption}. "
-        f"If the slider is grey, trust the notebook or run the cell.</figcaption>{sheet._repr_html_()}"
-        f'<br><img class="frame" src="{frames[0].uri}" alt="The picture at the slider\'s place on the {what}" '
-        f'style="width:{width}px"><br>'
-        f'<label>{first} <input type="range" min="0" max="{len(frames) - 1}" value="0" '
-        f'aria-label="place on the {what}, from {first} to {last}" '
-        f'style="width:{width - 40}px" data-frames="{uris}" oninput="{turn}"> {last}</label>'
-        "</figure>"
-    )
+def _class_options(run: Run) -> list[tuple[str, int]]:
+    """The classes as a menu; a run that knows none has one kind of image, 0."""
+    names = run.classes if run.recipe.classes else ("all of them",)
+    return [(name, label) for label, name in enumerate(names)]

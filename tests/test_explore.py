@@ -1,6 +1,7 @@
 import base64
 import html.parser
 import json
+import string
 
 import imageio.v3 as imageio
 import ipywidgets
@@ -10,7 +11,7 @@ import torch
 from IPython.utils.capture import capture_output
 from torch import nn
 
-from gantools import explore, nets, plots, recipes
+from gantools import explore, handwriting, nets, plots, recipes
 from gantools.nets.layers import ClassEmbedding
 from gantools.recipes import Recipe
 
@@ -230,15 +231,6 @@ def test_a_class_that_does_not_exist_is_refused(tints, run):
         explore.latent(run, label=1)
 
 
-def test_a_notebook_shows_the_preview_before_the_widgets(run, shell):
-    exhibit = explore.latent(run)
-    with capture_output() as captured:
-        exhibit._ipython_display_()
-    preview, live = (output.data for output in captured.outputs)
-    assert preview["text/html"] == exhibit.preview
-    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id
-
-
 # The classes
 
 
@@ -427,15 +419,6 @@ def test_class_names_are_no_markup_in_the_preview(tints):
     assert {"id": "x"} not in tags.named("b")
 
 
-def test_a_notebook_shows_the_preview_of_the_classes_before_the_widgets(tints, shell):
-    exhibit = explore.classes(tints())
-    with capture_output() as captured:
-        exhibit._ipython_display_()
-    preview, live = (output.data for output in captured.outputs)
-    assert preview["text/html"] == exhibit.preview
-    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id
-
-
 # The replay
 
 
@@ -524,6 +507,358 @@ def test_the_player_moves_the_time_in_the_browser(monkeypatch):
 
 def test_a_notebook_shows_the_preview_of_a_replay_before_its_widgets(shell):
     exhibit = explore.replay(*film(2))
+    with capture_output() as captured:
+        exhibit._ipython_display_()
+    preview, live = (output.data for output in captured.outputs)
+    assert preview["text/html"] == exhibit.preview
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == exhibit.box.model_id
+
+
+# Handwriting
+
+LETTERS = tuple(string.ascii_lowercase)
+BYCLASS = tuple(string.digits + string.ascii_uppercase + string.ascii_lowercase)
+
+
+@pytest.fixture
+def scribe(tints):
+    """Starts a run that writes characters: 26 lower-case letters unless told otherwise."""
+
+    def start_scribe(names=LETTERS):
+        run = tints(len(names))
+        run.data["classes"] = list(names)
+        return run
+
+    return start_scribe
+
+
+def line(images):
+    """What the exhibit should show of letters [N, 1, 7, 4]."""
+    return plots.encode(plots.tile(torch.cat(tuple(images), 2)[None], 1, explore.LETTER_ZOOM), "").raw
+
+
+def letters_in(exhibit):
+    """The letters of the picture, one array each."""
+    board = imageio.imread(exhibit.picture.value, extension=".png")
+    return np.split(board, board.shape[1] // (4 * explore.LETTER_ZOOM), axis=1)
+
+
+def test_a_word_is_its_letters_side_by_side_all_of_one_z(scribe):
+    run = scribe()
+    exhibit = explore.word(run, "abba", seed=5)
+    z = run.draw_z(2 * handwriting.LONGEST, 5)
+    assert exhibit.picture.value == line(run.sample(z=z[:1].expand(4, -1), labels=[0, 1, 1, 0]))
+    assert exhibit.picture.layout.width == f"{4 * 4 * explore.LETTER_ZOOM}px"  # one pixel for each, or it blurs
+    assert exhibit.status.value == ""
+
+
+def test_each_letter_can_have_its_own_z(scribe):
+    run = scribe()
+    exhibit = explore.word(run, "aa a", seed=5)
+    shared = letters_in(exhibit)
+    assert np.array_equal(shared[0], shared[1]) and np.array_equal(shared[0], shared[3])
+    exhibit.together.value = False
+    own = letters_in(exhibit)
+    assert len({letter.tobytes() for letter in own}) == 4
+    assert np.array_equal(own[0], shared[0])
+    exhibit.text.value = "aaba"
+    assert np.array_equal(letters_in(exhibit)[3], own[3]), "a letter keeps its z while others are typed"
+
+
+def test_typing_changes_the_picture_and_back_restores_it(scribe):
+    exhibit = explore.word(scribe(), "ab")
+    before = exhibit.picture.value
+    exhibit.text.value = "abc"
+    assert exhibit.picture.value != before
+    assert len(letters_in(exhibit)) == 3
+    exhibit.text.value = "ab"
+    assert exhibit.picture.value == before
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_style_goes_from_one_z_to_another_and_back(scribe, together):
+    run = scribe()
+    exhibit = explore.word(run, "cab", seed=5)
+    exhibit.together.value = together
+    start, end = run.draw_z(2 * handwriting.LONGEST, 5).split(handwriting.LONGEST)
+    for share, z in ((1.0, end), (0.5, explore.between(start, end, 0.5, "normal")), (0.0, start)):
+        exhibit.style.value = share
+        z = z[:1].expand(3, -1) if together else z[:3]
+        assert exhibit.picture.value == line(run.sample(z=z, labels=[2, 0, 1]))
+
+
+def test_a_new_z_is_drawn_each_time_and_the_text_stays(scribe):
+    exhibit = explore.word(scribe(), "cab")
+    pictures = [exhibit.picture.value]
+    for _ in range(2):
+        exhibit.resample.click()
+        pictures.append(exhibit.picture.value)
+    assert len(set(pictures)) == 3
+    assert len(letters_in(exhibit)) == 3
+
+
+def test_a_space_is_a_black_gap(scribe):
+    a, gap, b, tab, c = letters_in(explore.word(scribe(), "m n\to"))
+    assert gap.max() == tab.max() == 0
+    assert min(letter.max() for letter in (a, b, c)) > 0
+
+
+def test_a_letter_without_a_class_of_its_own_is_written_in_the_other_case(scribe):
+    lower, both = scribe(), scribe(BYCLASS)
+    assert explore.word(lower, "GaN").picture.value == explore.word(lower, "gan").picture.value
+    assert explore.word(lower, "GaN").status.value == ""
+    upper = scribe((*LETTERS[:5], "F"))
+    assert explore.word(upper, "f").picture.value == explore.word(upper, "F").picture.value
+    assert explore.word(both, "GaN").picture.value != explore.word(both, "gan").picture.value
+    assert handwriting.spell("0Az", both).labels == (0, 10, 61)
+
+
+@pytest.mark.parametrize("text", ["aé!b!", "ae\N{COMBINING ACUTE ACCENT}!b!"])
+def test_unknown_characters_are_named_once_and_skipped(scribe, text):
+    run = scribe(("a", "b"))
+    exhibit = explore.word(run, "ab")
+    before = exhibit.picture.value
+    exhibit.text.value = text
+    assert exhibit.status.value == "cannot write: é, ! (this run knows ab)"
+    assert exhibit.picture.value == before
+    exhibit.text.value = "ba"
+    assert exhibit.status.value == ""
+    assert "cannot write: é, ! (this run knows ab)" in explore.word(run, text).preview
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("", "Type something to write"),
+        ("  ", "Type something to write"),
+        ("12", "cannot write: 1, 2 (this run knows ab)"),
+    ],
+)
+def test_where_nothing_can_be_written_the_line_is_black_and_the_status_says_why(scribe, text, remark):
+    exhibit = explore.word(scribe(("a", "b")), text)
+    assert exhibit.status.value == remark
+    assert max(letter.max() for letter in letters_in(exhibit)) == 0
+    assert remark in exhibit.preview
+
+
+def test_a_text_that_is_too_long_is_cut_and_the_status_says_so(scribe):
+    exhibit = explore.word(scribe(), "x" * 39 + "a")
+    whole = exhibit.picture.value
+    assert exhibit.status.value == ""
+    exhibit.text.value = "x" * 39 + "ab!"
+    assert exhibit.status.value == "only the first 40 of 42 characters are written"
+    assert exhibit.picture.value == whole
+    exhibit.text.value = "!" * 41
+    assert exhibit.status.value.startswith("only the first 40 of 41 characters are written; cannot write: ! (")
+
+
+def test_a_text_is_no_markup(scribe):
+    run = scribe(("a", "<", "&"))
+    exhibit = explore.word(run, 'a<b id="x">&')
+    assert exhibit.status.value.startswith("cannot write: b, i, d, =, &quot;, x, &gt; (this run knows a&lt;&amp;)")
+    tags = Tags(exhibit.preview)
+    assert {"id": "x"} not in tags.named("b")
+    assert tags.named("img")[0]["alt"] == "The characters a<&, generated from one z"
+
+
+def test_the_link_saves_the_picture_that_is_shown(scribe):
+    exhibit = explore.word(scribe(), "ab")
+    links = set()
+    for act in (
+        lambda: None,
+        lambda: setattr(exhibit.text, "value", "abc"),
+        lambda: setattr(exhibit.style, "value", 0.5),
+        exhibit.resample.click,
+    ):
+        act()
+        (link,) = Tags(exhibit.save.value).named("a")
+        assert link["download"] == "handwriting.png"
+        head, _, content = link["href"].partition(",")
+        assert (head, base64.b64decode(content)) == ("data:image/png;base64", exhibit.picture.value)
+        links.add(link["href"])
+    assert len(links) == 4
+
+
+def test_only_a_run_whose_classes_are_characters_can_write(run, tints):
+    with pytest.raises(ValueError, match="stripes has no classes to write with"):
+        explore.word(run)
+    clothes = tints(2)
+    for names, wrong in ((["a", "T-shirt/top"], "T-shirt/top"), (["a", ""], "")):
+        clothes.data["classes"] = names
+        with pytest.raises(ValueError, match=f"the class '{wrong}' is no single character"):
+            explore.word(clothes)
+
+
+def test_the_preview_of_a_word_has_a_labelled_slider_over_its_styles(scribe):
+    run = scribe()
+    (slider,) = Tags(explore.word(run, "cab", seed=5).preview).named("input")
+    frames = json.loads(slider["data-frames"])
+    assert slider["type"] == "range"
+    assert slider["aria-label"] == "place on the way between two styles, from style A to style B"
+    assert (slider["min"], slider["max"]) == ("0", "10")
+    assert len(frames) == 11
+    assert len(set(frames)) > 8, "in 16 greys two neighbours may be the same"
+    start, end = run.draw_z(2 * handwriting.LONGEST, 5).split(handwriting.LONGEST)
+    for index, z in ((0, start), (5, explore.between(start, end, 0.5, "normal")), (10, end)):
+        exact = imageio.imread(line(run.sample(z=z[:1].expand(3, -1), labels=[2, 0, 1])), extension=".png")
+        shown = imageio.imread(base64.b64decode(frames[index].partition(",")[2]), extension=".png")
+        assert set(np.unique(shown)) <= set(range(0, 256, 17))
+        assert np.abs(shown.astype(int) - exact).max() <= 15
+
+
+def test_the_preview_of_a_word_shows_all_characters_and_the_word_each_with_a_text(scribe):
+    exhibit = explore.word(scribe(BYCLASS), "Gan")
+    sheet, frame = Tags(exhibit.preview).named("img")
+    assert sheet["alt"] == f"The characters {''.join(BYCLASS)}, generated from one z"
+    assert frame["alt"] == "The picture at the slider's place on the way between two styles"
+    assert frame["src"] == json.loads(Tags(exhibit.preview).named("input")[0]["data-frames"])[0]
+    size = imageio.imread(base64.b64decode(sheet["src"].partition(",")[2]), extension=".png").shape
+    assert size == (2 * 2 * (7 + plots.GAP) - 2 * plots.GAP, 31 * 2 * (4 + plots.GAP) - 2 * plots.GAP)
+    assert "all 62 characters of this run, and “Gan” in generated handwriting" in exhibit.preview
+
+
+def test_the_controls_of_a_word_are_in_the_box_each_with_a_name(scribe):
+    exhibit = explore.word(scribe())
+    found, controls = list(within(exhibit.box)), (exhibit.text, exhibit.style, exhibit.together, exhibit.resample)
+    assert all(part in found for part in (*controls, exhibit.save, exhibit.picture, exhibit.status))
+    assert len({control.description for control in controls}) == 4
+    assert exhibit.text.value == "gantools"
+
+
+# The gallery
+
+
+def wall(run, labels, seed=0):
+    """What the exhibit should show."""
+    return plots.encode(plots.tile(run.sample(z=run.draw_z(32, seed), labels=labels), 8, explore.ROW_ZOOM), "").raw
+
+
+def test_a_gallery_shows_samples_of_the_chosen_class_of_the_chosen_run(tints, scribe):
+    digits, letters = tints(), scribe()
+    exhibit = explore.gallery({"digits": digits, "letters": letters}, seed=5)
+    assert exhibit.picture.value == wall(digits, [0] * 32, seed=5)
+    exhibit.label.value = 7
+    assert exhibit.picture.value == wall(digits, [7] * 32, seed=5)
+    exhibit.title.value = "letters"
+    exhibit.label.label = "z"
+    assert exhibit.picture.value == wall(letters, [25] * 32, seed=5)
+    assert exhibit.status.value == "letters, z"
+
+
+def test_the_classes_on_offer_follow_the_run(tints, scribe, run):
+    runs = {"digits": tints(), "characters": scribe(BYCLASS), "stripes": run, "letters": scribe()}
+    names = {
+        "stripes": ("all of them",),
+        **{title: runs[title].classes for title in ("digits", "characters", "letters")},
+    }
+    exhibit = explore.gallery(runs)
+    for title in ("characters", "digits", "stripes", "letters", "stripes", "characters", "letters", "digits"):
+        exhibit.title.value = title
+        assert [name for name, _ in exhibit.label.options] == list(names[title])
+        assert exhibit.label.value == 0
+        assert exhibit.status.value == f"{title}, {names[title][0]}"
+        assert exhibit.picture.value == wall(runs[title], None if title == "stripes" else [0] * 32)
+        exhibit.label.value = len(names[title]) - 1  # the next run may not have this one
+        assert exhibit.status.value == f"{title}, {names[title][-1]}"
+
+
+def test_the_runs_of_a_gallery_may_differ_in_z_and_in_size(tints, recipe, start):
+    exhibit = explore.gallery({"small": tints(), "large": start(recipe)})
+    exhibit.title.value = "large"
+    assert exhibit.status.value == "large, all of them"
+    assert imageio.imread(exhibit.picture.value, extension=".png").shape == (4 * 90 - 6, 8 * 90 - 6)
+    assert exhibit.picture.layout.width == f"{8 * 90 - 6}px"
+
+
+def test_a_gallery_draws_new_z_each_time_and_keeps_the_class(tints):
+    run = tints()
+    exhibit = explore.gallery({"digits": run})
+    exhibit.label.value = 3
+    pictures = [exhibit.picture.value]
+    for _ in range(2):
+        exhibit.resample.click()
+        pictures.append(exhibit.picture.value)
+    assert len(set(pictures)) == 3
+    assert exhibit.status.value == "digits, 3"
+
+
+def test_a_gallery_without_runs_is_refused():
+    with pytest.raises(ValueError, match="a gallery needs at least one run"):
+        explore.gallery({})
+
+
+def test_the_preview_of_a_gallery_is_a_row_of_each_run_with_a_text(tints, run):
+    digits = tints(3)
+    preview = explore.gallery({"<b id='x'>": digits, "Q&A": run}, seed=5).preview
+    first, second = Tags(preview).named("img")
+    assert first["alt"] == "16 generated images, <b id='x'>: 0, 1, 2"
+    assert second["alt"] == "16 generated images, Q&A: no classes"
+    assert first["src"] == plots.grid(digits.sample(16, seed=5), 16).uri
+    assert second["src"] == plots.grid(run.sample(16, seed=5), 16).uri
+    assert {"id": "x"} not in Tags(preview).named("b")
+    assert "Q&amp;A: no classes" in preview
+    assert not Tags(preview).named("input") and not Tags(preview).named("script")
+
+
+def test_a_title_of_the_gallery_is_no_markup(tints):
+    assert explore.gallery({"<b>": tints()}).status.value == "&lt;b&gt;, 0"
+
+
+def test_the_controls_of_a_gallery_are_in_the_box_each_with_a_name(tints):
+    exhibit = explore.gallery({"digits": tints()})
+    found, controls = list(within(exhibit.box)), (exhibit.title, exhibit.label, exhibit.resample)
+    assert all(part in found for part in (*controls, exhibit.picture, exhibit.status))
+    assert [control.description for control in controls] == ["data set", "class", "new z"]
+
+
+# What all exhibits of a run share
+
+
+@pytest.fixture(params=["latent", "classes", "word", "gallery"])
+def any_exhibit(request, scribe):
+    """A run, an exhibit of it, and what moves the exhibit."""
+    run = scribe()
+    exhibit = getattr(explore, request.param)({"letters": run} if request.param == "gallery" else run)
+    moves = {
+        "latent": lambda: setattr(exhibit.walk, "value", 1 - exhibit.walk.value),
+        "classes": lambda: setattr(exhibit.mix, "value", 1 - exhibit.mix.value),
+        "word": lambda: setattr(exhibit.style, "value", 1 - exhibit.style.value),
+        "gallery": lambda: setattr(exhibit.label, "value", 1 - exhibit.label.value),
+    }
+    return run, exhibit, moves[request.param]
+
+
+def test_an_error_is_shown_the_picture_stays_and_both_are_mended(any_exhibit):
+    run, exhibit, move = any_exhibit
+    before, said = exhibit.picture.value, exhibit.status.value
+
+    def fail(network, given):
+        raise RuntimeError("no <such> layer")
+
+    hook = run.player.register_forward_pre_hook(fail)
+    for act in (move, exhibit.resample.click):
+        exhibit.status.value = ""
+        act()
+        assert exhibit.status.value == "<b>RuntimeError</b>: no &lt;such&gt; layer"
+        assert exhibit.picture.value == before
+    hook.remove()
+    move()
+    assert exhibit.status.value == said
+    assert exhibit.picture.value != before, "of a new z"
+
+
+def test_what_is_drawn_anew_follows_the_seed(scribe):
+    run = scribe()
+    once, again, other = (explore.word(run, "ab", seed=seed) for seed in (1, 1, 2))
+    once.resample.click()
+    assert once.picture.value != again.picture.value
+    assert once.picture.value == other.picture.value, "each click takes the next seed"
+    again.resample.click()
+    assert once.picture.value == again.picture.value
+
+
+def test_a_notebook_shows_the_preview_of_any_exhibit_before_its_widgets(any_exhibit, shell):
+    _, exhibit, _ = any_exhibit
     with capture_output() as captured:
         exhibit._ipython_display_()
     preview, live = (output.data for output in captured.outputs)

@@ -1,0 +1,37 @@
+"""Ways through the latent space: from one point to another, and along the directions that change the images most."""
+
+import torch
+from torch import Tensor
+
+from gantools.run import Run
+
+
+def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
+    """The point at `share` (0 … 1) of the way, each [N, z_dim].
+
+    Straight for uniform noise; along the arc for normal noise, whose points nearly all lie at one distance from 0.
+    """
+    if noise == "uniform":
+        return torch.lerp(start, end, share)
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1 + 1e-6, 1 - 1e-6).unsqueeze(1)
+    angle = torch.acos(cosine)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int = 512, *, label: int = 0) -> Tensor:
+    """Directions of z [count, z_dim] along which the images change most, one standard deviation of z long.
+
+    Principal components of generated images, each carried back to the z that correlates with it. A conditional run is
+    asked for images of the class `label`.
+    """
+    z = run.draw_z(samples, seed)
+    pixels = of_class(run, z, label).flatten(1)
+    pixels = pixels - pixels.mean(0)
+    _, _, components = torch.linalg.svd(pixels, full_matrices=False)
+    found = (pixels @ components[:count].T).T @ (z - z.mean(0))  # [count, z_dim]
+    return torch.nn.functional.normalize(found, dim=1) * z.std()
+
+
+def of_class(run: Run, z: Tensor, label: int) -> Tensor:
+    """Samples of z, all of one class; a run that knows no classes has only 0, and refuses another."""
+    return run.sample(z=z, labels=[label] * len(z) if run.recipe.classes or label else None)
