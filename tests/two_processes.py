@@ -36,7 +36,10 @@ class Naming(nets.ACGANDiscriminator):
 def write(out: Path, name: str, run: train.Run) -> None:
     networks = {"player": run.player, "discriminator": run.discriminator, "generator": run.generator}
     tensors = {f"{role}.{key}": value for role, net in networks.items() for key, value in net.state_dict().items()}
-    save_file({key: value.clone() for key, value in tensors.items()}, out / f"{name}.safetensors")
+    save_file(
+        {key: value.clone(memory_format=torch.contiguous_format) for key, value in tensors.items()},
+        out / f"{name}.safetensors",
+    )
 
 
 out = Path(sys.argv[1])
