@@ -16,6 +16,8 @@ GROUPS = {
     "d_fake": "belief/fake",
     "real_accuracy": "accuracy/real",
     "fake_accuracy": "accuracy/fake",
+    "real_named": "named/real",  # both where D names the class too
+    "fake_named": "named/fake",
     "frechet_distance": "quality/frechet_distance",  # both where `metrics.during` measured them
     "inception_score": "quality/inception_score",
 }

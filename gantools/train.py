@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -57,7 +58,8 @@ def d_step(
 ) -> dict[str, Tensor]:
     """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged.
 
-    `fit` gives the `penalty_weight` of the step; 0 leaves R1 and R2 out.
+    With a `class_weight`, class logits go towards the labels, int64 [N], too; ValueError where D names no class. `fit`
+    gives the `penalty_weight` of the step; 0 leaves R1 and R2 out.
     """
     (x_real, y_real), (x_fake, y_fake) = real, fake
     x_real = moved(x_real, recipe.shift, recipe.flip)
@@ -133,17 +135,13 @@ def fit(
     generator, discriminator = accelerator.prepare(run.player.train(), run.discriminator.train())
     images, labels = dataset.images.to(device), dataset.labels.to(device)
     autocast = autocast_for(recipe.precision, device)
-
-    members = by_class(dataset.labels) if recipe.balanced else []
+    # Balanced, each class is met and asked for as often as any other; else as often as the data have it.
+    draw = partial(balanced_index, by_class(dataset.labels)) if recipe.balanced else partial(batch_index, len(dataset))
+    askable = labels.unique() if recipe.balanced else labels
 
     def fakes(y: Tensor) -> Labelled:
         with autocast:
             return generator(recipe.draw_z(len(y), device=device), y).float(), y
-
-    def drawn_labels(count: int) -> Tensor:
-        """As often as the data have them; each class alike where batches are balanced."""
-        which = torch.randint(len(members or labels), (count,), device=device)
-        return dataset.labels.unique().to(device)[which] if members else labels[which]
 
     def save() -> None:
         if out is not None and accelerator.is_main_process:
@@ -156,11 +154,8 @@ def fit(
     with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, board as log, bar:
         while run.step < total and not interrupted():
             started = perf_counter()
-            if members:
-                index = balanced_index(members, recipe.batch, recipe.seed, run.step)
-            else:
-                index = batch_index(len(dataset), recipe.batch, recipe.seed, run.step)
-            index = index[rank::world].to(device)
+            # In one piece: every second place of a balanced batch would show each of two processes half of the classes.
+            index = draw(recipe.batch, recipe.seed, run.step).tensor_split(world)[rank].to(device)
             real = images.index_select(0, index), labels[index]
             epoch = run.step // steps_per_epoch
             for optimizer, rate in ((run.d_optimizer, recipe.d_lr), (run.g_optimizer, recipe.g_lr)):
@@ -176,7 +171,7 @@ def fit(
             scores = d_step(recipe, discriminator, run.d_optimizer, real, fake, weight, autocast)
             if recipe.fresh_fakes:
                 g_batch = (recipe.g_batch or 0) // world
-                fake = fakes(drawn_labels(g_batch) if g_batch else real[1])
+                fake = fakes(askable[torch.randint(len(askable), (g_batch,), device=device)] if g_batch else real[1])
             scores |= g_step(recipe, run.discriminator, run.g_optimizer, real, fake, autocast)
             if run.average:
                 run.average.update_parameters(run.player)

@@ -182,6 +182,53 @@ def test_the_target_that_d_is_trained_towards_is_what_it_comes_to_say(loss):
     assert fake.max() < 0.15
 
 
+# The class term
+
+
+@pytest.mark.parametrize("classes", [2, 10, 62])
+def test_a_d_that_cannot_tell_the_classes_apart_loses_ln_k(classes):
+    y = torch.arange(2 * classes) % classes
+    assert losses.class_loss(torch.zeros(len(y), classes), y).item() == near(math.log(classes))
+    assert losses.class_loss(torch.full((len(y), classes), 7.0), y).item() == near(math.log(classes))
+
+
+def test_the_class_term_is_the_mean_surprise_at_the_labels():
+    odds = torch.tensor([[1.0, 2.0, 5.0], [6.0, 1.0, 1.0]])  # probabilities in eighths
+    expected = (math.log(8 / 5) + math.log(8 / 1)) / 2
+    assert losses.class_loss(odds.log(), torch.tensor([2, 1])).item() == near(expected)
+
+
+def test_the_class_term_rewards_the_class_that_is_asked_for_and_no_other():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    losses.class_loss(logits, torch.tensor([0, 2])).backward()
+    torch.testing.assert_close(logits.grad, torch.tensor([[-2.0, 1, 1], [1, 1, -2]]) / 6)
+
+
+def test_behind_a_softmax_the_class_term_could_not_fall_below_1_461_for_ten_classes():
+    y = torch.arange(10)
+    right = 1000.0 * torch.eye(10)
+    assert losses.class_loss(right, y).item() == near(0)
+    floor = losses.class_loss(right.softmax(1), y).item()
+    assert floor == near(math.log(1 + 9 / math.e)) == pytest.approx(1.461, abs=5e-4)
+    torch.manual_seed(0)
+    others = [scale * torch.randn(10, 10) + lean * torch.eye(10) for scale in (0.1, 1, 10, 100) for lean in (0, 5, 500)]
+    assert all(losses.class_loss(logits.softmax(1), y).item() > floor - 1e-6 for logits in others)
+    # What it learns from is gone as well: where D is surely wrong, its logits get no gradient.
+    wrong = right.roll(1, 0).requires_grad_()
+    losses.class_loss(wrong.softmax(1), y).backward()
+    assert not wrong.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [((3,), (3,)), ((3, 4, 1), (3,)), ((3, 4), (2,)), ((3, 4), (3, 4)), ((3, 4), (3, 1)), ((3, 4), ())],
+)
+def test_class_logits_and_labels_that_do_not_fit_are_refused_with_their_shapes(logits, labels):
+    with pytest.raises(ValueError, match="class logits") as refusal:
+        losses.class_loss(torch.zeros(logits), torch.zeros(labels, dtype=torch.int64))
+    assert f"not {list(logits)} and {list(labels)}" in str(refusal.value)
+
+
 # Penalties
 
 

@@ -9,7 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from gantools import nets, recipes
 from gantools.nets import MLPDiscriminator, MLPGenerator
 from gantools.nets.dcgan import halving, transposed
-from gantools.nets.layers import ClassEmbedding, Dropout
+from gantools.nets.layers import ClassEmbedding, Dropout, quarter
 
 SHAPES = [(1, 28, 28), (3, 32, 40)]
 
@@ -695,6 +695,140 @@ def test_rgan_is_built_for_square_images_whose_side_4_divides(shape):
 def test_rgan_refuses_sides_that_4_does_not_divide_and_names_them(shape):
     for build in PLAYERS["rgan"]:
         with pytest.raises(ValueError, match=f"not {shape[1]}×{shape[2]}"):
+            build(image_shape=shape)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((1, 28, 28), 7), ((3, 32, 32), 8), ((1, 4, 4), 1)])
+def test_a_quarter_of_the_side(shape, expected):
+    assert quarter("mine", shape) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 30), (3, 28, 32), (1, 32, 28)])
+def test_a_side_without_a_quarter_is_refused_in_the_name_of_the_family(shape):
+    complaint = f"^mine makes square images whose side 4 divides, not {shape[1]}×{shape[2]}$"
+    with pytest.raises(ValueError, match=complaint):
+        quarter("mine", shape)
+
+
+# acgan
+
+
+@pytest.fixture(scope="module")
+def acgan():
+    """Generator and discriminator as built, once, in eval mode. Leave their weights alone."""
+    torch.manual_seed(0)
+    return nets.ACGANGenerator().eval(), nets.ACGANDiscriminator().eval()
+
+
+@pytest.mark.parametrize(("classes", "d_size"), [(10, 101_195), (26, 151_387), (62, 264_319)])
+def test_the_parameter_counts_of_acgan_are_the_published_ones(classes, d_size):
+    assert size(nets.ACGANGenerator(classes=classes)) == 451_073
+    assert size(nets.ACGANDiscriminator(classes=classes)) == d_size
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "z_dim"), [((1, 28, 28), 10, 100), ((3, 32, 32), 3, 5), ((1, 8, 8), 2, 3)]
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_acgan_makes_images_and_gives_each_a_logit_and_one_for_each_class(shape, classes, z_dim, count):
+    generator = nets.ACGANGenerator(z_dim=z_dim, image_shape=shape, classes=classes)
+    images = generator(torch.randn(count, z_dim), torch.arange(count) % classes)
+    assert images.shape == (count, *shape)
+    logits, class_logits = nets.ACGANDiscriminator(image_shape=shape, classes=classes)(images)
+    assert logits.shape == (count,)
+    assert class_logits.shape == (count, classes)
+
+
+def test_the_label_of_acgan_takes_the_place_of_the_last_numbers_of_z(acgan):
+    generator, _ = acgan
+    z = torch.randn(2, 100)
+    seen = input_of(generator.layers[0], generator, z, Y)
+    assert torch.equal(seen, torch.cat([z[:, :90], one_hot(Y, 10)], 1))
+    images, other = generator(z, Y), z.clone()
+    other[:, 90:] = 7
+    assert torch.equal(generator(other, Y), images)
+    for place in (0, 89):
+        other = z.clone()
+        other[:, place] += 3
+        assert (generator(other, Y) - images).abs().amax((1, 2, 3)).min() > 1e-3
+
+
+def test_acgan_makes_another_image_of_another_label_and_a_mixture_of_a_mixture(acgan):
+    generator, _ = acgan
+    z = torch.randn(1, 100).expand(2, -1)
+    three, four = generator(z, Y)
+    assert (three - four).abs().max() > 1e-3
+    corners = one_hot(Y, 10).float()
+    assert torch.equal(generator(z, corners), torch.stack([three, four]))
+    half = corners.mean(0, keepdim=True)
+    assert input_of(generator.layers[0], generator, z[:1], half)[:, 90:].tolist() == half.tolist()
+    (between,) = generator(z[:1], half)
+    assert min((between - image).abs().max() for image in (three, four)) > 1e-3
+
+
+def test_the_discriminator_of_acgan_is_not_told_the_label(acgan):
+    _, discriminator = acgan
+    images = torch.randn(2, 1, 28, 28)
+    blind = discriminator(images)
+    for y in (Y, Y.flip(0), one_hot(Y, 10).float()):
+        assert all(torch.equal(one, other) for one, other in zip(discriminator(images, y), blind, strict=True))
+
+
+def test_acgan_fills_minus_one_to_one_and_its_logits_of_either_kind_have_no_bounds(acgan):
+    generator, discriminator = acgan
+    pixels = generator(1000 * torch.randn(4, 100), torch.arange(4))
+    assert (pixels.min(), pixels.max()) == (-1, 1)
+    logits, class_logits = discriminator(1e3 * torch.randn(4, 1, 28, 28))
+    assert logits.abs().max() > 5
+    assert class_logits.min() < -5 < 5 < class_logits.max()
+    assert not layers_of(discriminator, nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.Tanh)
+
+
+def test_the_layers_of_acgan_are_those_of_its_source(acgan):
+    generator, discriminator = acgan
+    rest = [nn.LeakyReLU, Dropout]
+    up = [nn.ConvTranspose2d, *rest] * 2
+    assert [type(layer) for layer in generator.layers] == [nn.Linear, *rest, nn.Unflatten, *up, nn.Conv2d, nn.Tanh]
+    assert [type(layer) for layer in discriminator.features] == [nn.Conv2d, *rest] * 2 + [nn.Flatten]
+    z, images = torch.randn(2, 100), torch.randn(2, 1, 28, 28)
+    assert shapes_of(generator, nn.ConvTranspose2d, z, Y) == [(64, 14, 14), (64, 28, 28)]
+    assert shapes_of(generator, nn.Conv2d, z, Y) == [(1, 28, 28)]
+    assert shapes_of(discriminator, nn.Conv2d, images) == [(64, 14, 14), (64, 7, 7)]
+    kernels = [
+        [(layer.kernel_size[0], layer.stride[0]) for layer in layers_of(network, nn.Conv2d, nn.ConvTranspose2d)]
+        for network in acgan
+    ]
+    assert kernels == [[(4, 2), (4, 2), (7, 1)], [(4, 2), (4, 2)]]
+    for network in acgan:
+        assert {layer.p for layer in layers_of(network, Dropout)} == {0.4}
+        assert {layer.negative_slope for layer in layers_of(network, nn.LeakyReLU)} == {0.3}
+        assert not layers_of(network, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_acgan_starts_as_keras_does(acgan, player):
+    for layer in layers_of(acgan[player], nn.Linear, nn.Conv2d, nn.ConvTranspose2d):
+        bound = (6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * layer.weight[0, 0].numel())) ** 0.5
+        assert 0.98 * bound < layer.weight.abs().max() <= bound
+        assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(("classes", "z_dim"), [(100, 100), (101, 100), (5, 3)])
+def test_acgan_refuses_labels_that_leave_no_room_for_noise(classes, z_dim):
+    with pytest.raises(ValueError, match=f"of {classes} classes leaves no noise in z_dim={z_dim} numbers; raise z_dim"):
+        nets.ACGANGenerator(z_dim=z_dim, classes=classes)
+
+
+def test_one_number_of_noise_is_enough_for_acgan():
+    generator = nets.ACGANGenerator(z_dim=11, classes=10).eval()
+    one, other = generator(torch.tensor([[1.0] * 11, [-1.0] * 11]), Y[[0, 0]])
+    assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 30), (3, 27, 27), (1, 28, 32)])
+def test_acgan_refuses_sides_that_4_does_not_divide(shape):
+    for build in (nets.ACGANGenerator, nets.ACGANDiscriminator):
+        with pytest.raises(ValueError, match=f"acgan makes square images .*, not {shape[1]}×{shape[2]}"):
             build(image_shape=shape)
 
 

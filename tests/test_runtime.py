@@ -103,3 +103,51 @@ def test_an_epoch_sees_each_image_once_in_an_order_of_its_own():
     assert epochs[0].tolist() != epochs[1].tolist()
     assert not torch.equal(runtime.batch_index(20, 5, 1, 0), runtime.batch_index(20, 5, 0, 0)), "the seed decides"
     assert len(runtime.batch_index(23, 5, 0, 3)) == 5, "the last three images of this epoch are left out"
+
+
+# Every class alike
+
+LONG_TAIL = torch.tensor([0] * 25 + [1] * 10 + [2] * 4 + [5])[
+    torch.randperm(40, generator=torch.Generator().manual_seed(0))
+]
+
+
+def test_the_places_of_each_class_that_occurs():
+    members = runtime.by_class(torch.tensor([3, 0, 3, 3, 0, 7]))
+    assert [places.tolist() for places in members] == [[1, 4], [0, 2, 3], [5]]
+    assert [len(places) for places in runtime.by_class(LONG_TAIL)] == [25, 10, 4, 1]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 7, 8, 10])
+def test_every_class_is_met_equally_often_to_one_image_over_any_steps_in_a_row(batch):
+    members = runtime.by_class(LONG_TAIL)
+    met = [LONG_TAIL[runtime.balanced_index(members, batch, 0, step)] for step in range(30)]
+    assert all(len(labels) == batch for labels in met)
+    for first in range(30):
+        for last in range(first, 30):
+            seen = torch.cat(met[first : last + 1]).bincount(minlength=6)
+            assert not seen[[3, 4]].any()
+            assert seen[[0, 1, 2, 5]].max() - seen[[0, 1, 2, 5]].min() <= 1
+
+
+def test_a_balanced_batch_reaches_every_image_and_those_of_a_class_equally_often():
+    members = runtime.by_class(LONG_TAIL)
+    index = torch.cat([runtime.balanced_index(members, 8, 0, step) for step in range(1_000)])
+    assert index.dtype == torch.int64
+    met = index.bincount(minlength=40)
+    assert len(met) == 40
+    for places in members:
+        share = 2_000 / len(places)
+        assert (met[places] - share).abs().max() < 5 * share**0.5
+
+
+def test_a_balanced_batch_follows_seed_and_step_alone():
+    members = runtime.by_class(torch.arange(400) % 4)
+    once = [runtime.balanced_index(members, 8, 3, step) for step in range(20)]
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert torch.equal(runtime.balanced_index(members, 8, 3, 17), once[17])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len({tuple(index.tolist()) for index in once}) == 20
+    others = [runtime.balanced_index(members, 8, 4, step) for step in range(20)]
+    assert not any(torch.equal(one, other) for one, other in zip(once, others, strict=True))

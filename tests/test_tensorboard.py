@@ -69,6 +69,15 @@ def test_what_on_epoch_changes_is_logged_as_changed_and_what_nobody_knows_is_lef
     assert set(board.Tags()["scalars"]) == set(TITLES)
 
 
+def test_how_often_d_names_the_class_is_logged_where_it_does(tiny, tmp_path):
+    run = train.fit(recipes.get("acgan", batch=8, g_batch=8, steps=5), tiny, log_dir=tmp_path)
+    board, (row,) = read(tmp_path), run.history
+    assert set(board.Tags()["scalars"]) == set(TITLES) | {"named/real", "named/fake"}
+    for half in ("real", "fake"):
+        (event,) = board.Scalars(f"named/{half}")
+        assert (event.step, event.value) == (5, pytest.approx(row[f"{half}_named"]))
+
+
 def test_samples_of_the_same_z_are_logged_after_each_epoch(recipe, tiny, tmp_path):
     run = train.fit(recipe, tiny, log_dir=tmp_path)
     board = read(tmp_path)

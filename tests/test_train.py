@@ -11,7 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gantools import data, losses, nets, recipes, runtime, train
@@ -90,7 +90,20 @@ class SpectralDiscriminator(nn.Module):
         return self.layers(torch.cat([x, self.plane(y)], 1)).squeeze(1)
 
 
+class Namer(nn.Module):
+    """A discriminator that names the class too; linear in the pixels."""
+
+    def __init__(self, image_shape, classes):
+        super().__init__()
+        self.real = nn.Linear(math.prod(image_shape), 1)
+        self.label = nn.Linear(math.prod(image_shape), classes)
+
+    def forward(self, x, y=None):
+        return self.real(x.flatten(1)).squeeze(1), self.label(x.flatten(1))
+
+
 MLP = recipes.get("mlp-gan", batch=8, steps=12)
+ACGAN = recipes.get("acgan", batch=8, g_batch=12, steps=7, precision="fp32")
 CONV = Recipe(
     name="conv", generator=ConvGenerator, discriminator=ConvDiscriminator, z_dim=8, batch=8, steps=12, precision="fp32"
 )
@@ -116,6 +129,12 @@ VARIANTS = {
     "conditional, spectral norm": SPECTRAL.change(lr_decay=0.5, decay_every=1, joint_d_batch=True, g_batch=12),
     "conditional, spectral norm, all else": SPECTRAL.change(
         loss=losses.relativistic, fresh_fakes=False, r1=1.0, r2=1.0, penalty_every=2, shift=2, ema=0.9
+    ),
+    "naming classes, balanced, fakes in eval mode": SPECTRAL.change(
+        discriminator=Namer, class_weight=1.0, balanced=True, eval_fakes=True, joint_d_batch=True, g_batch=12
+    ),
+    "naming real ones only, all else": SPECTRAL.change(
+        discriminator=Namer, class_weight=0.5, classify_fakes=False, fresh_fakes=False, r1=1.0, shift=2, ema=0.9
     ),
 }
 
@@ -335,6 +354,152 @@ def test_the_relativistic_generator_is_compared_with_real_images(game):
     assert values[0]["g_loss"] < 1 < 9 < values[1]["g_loss"]
 
 
+# The class term
+
+
+@pytest.fixture
+def naming():
+    """A D that names one of five classes, three real and four generated images, and their labels."""
+    torch.manual_seed(0)
+    real, fake = (torch.rand(count, 1, 4, 4) * 2 - 1 for count in (3, 4))
+    return Namer((1, 4, 4), 5), (real, torch.tensor([4, 0, 2])), (fake, torch.tensor([1, 1, 3, 0]))
+
+
+def surprise(class_logits, y):
+    """Mean -log of the probability of the labels."""
+    return -class_logits.softmax(1)[range(len(y)), y].log().mean()
+
+
+def resting(parameters):
+    return torch.optim.SGD(parameters, lr=0.0)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("classify_fakes", [True, False])
+def test_the_loss_of_a_d_that_names_classes_is_the_one_computed_by_hand(naming, joint, classify_fakes):
+    d, real, fake = naming
+    (real_logits, real_named), (fake_logits, fake_named) = d(real[0]), d(fake[0])
+    game = 0.95 * softplus(-real_logits).mean() + 0.05 * softplus(real_logits).mean()
+    game = game + 0.05 * softplus(-fake_logits).mean() + 0.95 * softplus(fake_logits).mean()
+    expected = game + 0.7 * surprise(real_named, real[1])
+    if classify_fakes:
+        expected = expected + 0.7 * surprise(fake_named, fake[1])
+    gradients = torch.autograd.grad(expected, list(d.parameters()))
+    recipe = ACGAN.change(class_weight=0.7, joint_d_batch=joint, classify_fakes=classify_fakes)
+    scores = train.d_step(recipe, d, resting(d.parameters()), real, fake)
+    assert scores["d_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close([parameter.grad for parameter in d.parameters()], list(gradients))
+    assert not any(score.requires_grad for score in scores.values())
+
+
+def test_a_d_that_is_not_to_name_fakes_learns_nothing_from_what_it_calls_them(naming):
+    d, real, (x_fake, y_fake) = naming
+
+    def lesson(labels, **changes):
+        train.d_step(ACGAN.change(**changes), d, resting(d.parameters()), real, (x_fake, labels))
+        return d.label.weight.grad.clone(), d.real.weight.grad.clone()
+
+    (named, told), (renamed, told_too) = (lesson(y, classify_fakes=False) for y in (y_fake, (y_fake + 1) % 5))
+    assert torch.equal(named, renamed)
+    assert torch.equal(told, told_too)
+    assert not torch.equal(lesson(y_fake)[0], lesson((y_fake + 1) % 5)[0])
+
+
+def test_the_loss_of_g_has_the_class_term_too_and_its_gradient(naming):
+    d, real, (x_fake, y_fake) = naming
+    x_fake.requires_grad_()
+    logits, named = d(x_fake)
+    expected = softplus(-logits).mean() + 0.7 * surprise(named, y_fake)
+    (gradient,) = torch.autograd.grad(expected, x_fake)
+    scores = train.g_step(ACGAN.change(class_weight=0.7), d, resting([x_fake]), real, (x_fake, y_fake))
+    assert scores["g_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(x_fake.grad, gradient)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in d.parameters())
+
+
+def test_g_is_asked_for_the_class_even_where_d_does_not_name_fakes(naming):
+    d, real, (x_fake, y_fake) = naming
+    fake = x_fake.requires_grad_(), y_fake
+    losses_of_g = [
+        train.g_step(ACGAN.change(classify_fakes=named), d, resting([x_fake]), real, fake)["g_loss"]
+        for named in (True, False)
+    ]
+    assert losses_of_g[0] == losses_of_g[1]
+
+
+def test_without_a_class_term_a_d_that_names_classes_plays_the_plain_game(naming):
+    d, real, fake = naming
+    recipe = ACGAN.change(class_weight=0.0)
+    (real_logits, _), (fake_logits, _) = d(real[0]), d(fake[0])
+    scores = train.d_step(recipe, d, resting(d.parameters()), real, fake)
+    assert scores["d_loss"].item() == pytest.approx(losses.bce_d(real_logits, fake_logits, 0.95, 0.05).item())
+    assert not any(name.endswith("named") for name in scores)
+    assert d.real.weight.grad.any()
+    assert d.label.weight.grad is None or not d.label.weight.grad.any()
+    x_fake = fake[0].requires_grad_()
+    scores = train.g_step(recipe, d, resting([x_fake]), real, (x_fake, fake[1]))
+    assert scores["g_loss"].item() == pytest.approx(softplus(-fake_logits).mean().item())
+
+
+def test_the_scores_say_how_often_d_names_either_half_as_labelled():
+    d = Namer((1, 1, 1), 3)
+    for layer in (d.real, d.label):
+        nn.init.zeros_(layer.bias)
+    d.label.weight.data = torch.tensor([[-1.0], [0.0], [1.0]])  # dark is class 0, bright is class 2
+    real = torch.tensor([-0.5, 0.5, 0.7, -0.1]).view(4, 1, 1, 1), torch.tensor([0, 2, 2, 2])
+    fake = torch.tensor([-0.5, 0.5]).view(2, 1, 1, 1), torch.tensor([1, 2])
+    for changes in ({}, {"classify_fakes": False}, {"joint_d_batch": False}):
+        scores = train.d_step(ACGAN.change(**changes), d, resting(d.parameters()), real, fake)
+        assert (scores["real_named"], scores["fake_named"]) == (0.75, 0.5)
+
+
+def test_a_class_term_needs_a_d_that_names_classes(conditional, tiny):
+    complaint = "^{}: class_weight=0.5, but this discriminator names no class$"
+    real, x_fake, d = constant_images(1.0, 2.0), torch.zeros(2, 1, 2, 2, requires_grad=True), Mean()
+    recipe = ACGAN.change(class_weight=0.5)
+    for joint in (True, False):
+        with pytest.raises(ValueError, match=complaint.format("acgan")):
+            train.d_step(recipe.change(joint_d_batch=joint), d, resting(d.parameters()), real, (x_fake, Y[:2]))
+    with pytest.raises(ValueError, match=complaint.format("acgan")):
+        train.g_step(recipe, d, resting([x_fake]), real, (x_fake, Y[:2]))
+    with pytest.raises(ValueError, match=complaint.format("shades")):
+        train.fit(conditional.change(class_weight=0.5), tiny)
+
+
+def test_a_penalty_is_on_what_d_takes_for_real_and_not_on_the_classes(naming):
+    d, real, fake = naming
+    train.d_step(ACGAN, d, resting(d.parameters()), real, fake)
+    before = [parameter.grad.clone() for parameter in d.parameters()]
+    scores = train.d_step(ACGAN.change(r1=3.0), d, resting(d.parameters()), real, fake, penalty_weight=2.0)
+    # linear in the pixels: the gradient is the weight, whatever the image
+    assert scores["penalty"].item() == pytest.approx(2 * 3 / 2 * d.real.weight.square().sum().item(), rel=1e-5)
+    expected = [before[0] + 6 * d.real.weight.detach(), *before[1:]]
+    torch.testing.assert_close([parameter.grad for parameter in d.parameters()], expected)
+
+
+def test_class_logits_are_compared_in_fp32_where_d_runs_in_bf16(naming, monkeypatch):
+    d, real, (x_fake, y_fake) = naming
+    inside, outside = [], []
+    d.label.register_forward_hook(lambda layer, given, out: inside.append(out.dtype))
+    term = losses.class_loss
+    monkeypatch.setattr(train, "class_loss", lambda named, y: outside.append(named.dtype) or term(named, y))
+    fake, autocast = (x_fake.requires_grad_(), y_fake), runtime.autocast_for("bf16", torch.device("cpu"))
+    train.d_step(ACGAN, d, resting(d.parameters()), real, fake, autocast=autocast)
+    train.g_step(ACGAN, d, resting([x_fake]), real, fake, autocast=autocast)
+    assert inside == [torch.bfloat16] * 2
+    assert outside == [torch.float32] * 3
+
+
+def test_d_learns_to_name_real_images_and_g_what_is_asked_for(conditional, make_set):
+    greys = torch.linspace(-0.9, 0.9, 4)
+    y = torch.arange(40) % 4
+    dataset = data.ImageSet(greys[y].view(40, 1, 1, 1).expand(40, 1, 28, 28).contiguous(), y, tuple("abcd"), "greys")
+    recipe = conditional.change(discriminator=Namer, class_weight=1.0, steps=60, d_lr=2e-3, g_lr=5e-2, beta1=0.5)
+    first, *_, last = train.fit(recipe, dataset).history
+    assert first["real_named"] < 0.9 < last["real_named"]
+    assert last["fake_named"] > 0.9
+
+
 # Augmentation
 
 
@@ -459,6 +624,14 @@ def test_the_history_has_a_row_an_epoch_and_one_for_the_rest(tiny):
     assert run.history[0]["seconds"] <= run.history[1]["seconds"] <= run.history[2]["seconds"]
 
 
+def test_where_d_names_classes_the_history_says_how_often_it_is_right(tiny, conditional):
+    plain = train.fit(conditional, tiny).history[0]
+    (row,) = train.fit(conditional.change(discriminator=Namer, class_weight=1.0), tiny).history
+    assert row.keys() == plain.keys() | {"real_named", "fake_named"}
+    assert 0 <= row["real_named"] <= 1
+    assert 0 <= row["fake_named"] <= 1
+
+
 def test_on_epoch_is_called_after_each_epoch_and_at_the_end(tiny):
     steps = []
     train.fit(MLP, tiny, on_epoch=lambda run: steps.append((run.step, len(run.history))))
@@ -537,6 +710,31 @@ def test_fakes_are_drawn_once_or_twice_a_step_as_the_recipe_says(tiny, changes, 
     assert Counting.batches == a_step * 3
 
 
+class Moody(nn.Module):
+    """A generator of white images in train mode and of black ones in eval mode."""
+
+    def __init__(self, z_dim, image_shape):
+        super().__init__()
+        self.white = nn.Parameter(torch.ones(image_shape))
+
+    def forward(self, z, y=None):
+        return (self.white if self.training else -self.white).expand(len(z), *self.white.shape)
+
+
+@pytest.mark.parametrize(("eval_fakes", "shown_to_d"), [(True, "black"), (False, "white")])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_d_sees_fakes_of_the_mode_that_the_recipe_says_and_g_trains_in_train_mode(tiny, eval_fakes, shown_to_d, ema):
+    watcher, modes = Watcher(), []
+    recipe = MLP.change(
+        generator=Moody, discriminator=lambda image_shape: watcher, joint_d_batch=False, eval_fakes=eval_fakes, ema=ema
+    )
+    train.fit(recipe, tiny, on_epoch=lambda run: modes.append(run.player.training))
+    assert len(watcher.shown) == 3 * recipe.steps
+    for fakes, color in ((watcher.shown[1::3], shown_to_d), (watcher.shown[2::3], "white")):
+        assert {"white" if image.mean() > 0 else "black" for image in fakes} == {color}
+    assert modes == [True] * 3
+
+
 def test_reused_fakes_train_both_players_to_another_place(tiny, start):
     fresh, reused = train.fit(MLP, tiny), train.fit(MLP.change(fresh_fakes=False), tiny)
     untrained = start(MLP)
@@ -576,6 +774,60 @@ def test_a_lazy_penalty_is_paid_every_third_step_and_weighs_three_times(make_set
     eager = train.fit(recipe.change(penalty_every=1), one_step_an_epoch).history
     assert all(row["penalty"] > 0 for row in eager)
     assert penalties[0] == pytest.approx(3 * eager[0]["penalty"])
+
+
+# Every class alike
+
+
+@pytest.fixture
+def labels_met(monkeypatch):
+    """The labels of the real images, of D's fakes and of G's, in each step."""
+    met = {"real": [], "fake": [], "asked": []}
+    d_step, g_step = train.d_step, train.g_step
+
+    def noting_d(recipe, discriminator, optimizer, real, fake, *rest):
+        met["real"].append(real[1])
+        met["fake"].append(fake[1])
+        assert torch.equal(real[0][:, 0, 0, 0], real[1] / 10), "images and labels belong together"
+        return d_step(recipe, discriminator, optimizer, real, fake, *rest)
+
+    def noting_g(recipe, discriminator, optimizer, real, fake, *rest):
+        met["asked"].append(fake[1])
+        return g_step(recipe, discriminator, optimizer, real, fake, *rest)
+
+    monkeypatch.setattr(train, "d_step", noting_d)
+    monkeypatch.setattr(train, "g_step", noting_g)
+    return met
+
+
+@pytest.fixture
+def long_tail():
+    """Of six classes 25, 10, 4, none, none and 1 images, in a grey that tells the class."""
+    y = torch.tensor([0] * 25 + [1] * 10 + [2] * 4 + [5])
+    return data.ImageSet((y / 10).view(40, 1, 1, 1).expand(40, 1, 28, 28).contiguous(), y, tuple("abcdef"), "tail")
+
+
+def test_balanced_d_meets_every_class_equally_often_and_g_is_asked_for_each(conditional, long_tail, labels_met):
+    train.fit(conditional.change(balanced=True, g_batch=400), long_tail)
+    for half in ("real", "fake"):
+        assert [y.bincount(minlength=6).tolist() for y in labels_met[half]] == [[2, 2, 2, 0, 0, 2]] * 4
+    asked = torch.cat(labels_met["asked"]).bincount(minlength=6)
+    assert not asked[[3, 4]].any()
+    assert (asked[[0, 1, 2, 5]] - 400).abs().max() < 5 * 400**0.5
+
+
+def test_else_both_meet_the_classes_as_often_as_the_data_have_them(conditional, long_tail, labels_met):
+    train.fit(conditional.change(g_batch=400, steps=5), long_tail)
+    for half in ("real", "fake"):  # an epoch
+        assert torch.cat(labels_met[half]).bincount(minlength=6).tolist() == [25, 10, 4, 0, 0, 1]
+    asked = torch.cat(labels_met["asked"]).bincount(minlength=6)
+    assert not asked[[3, 4]].any()
+    assert (asked - torch.tensor([1250, 500, 200, 0, 0, 50])).abs().max() < 5 * 1250**0.5
+
+
+def test_balanced_reused_fakes_are_of_the_classes_that_d_meets(conditional, long_tail, labels_met):
+    train.fit(conditional.change(balanced=True, fresh_fakes=False), long_tail)
+    assert [y.bincount(minlength=6).tolist() for y in labels_met["asked"]] == [[2, 2, 2, 0, 0, 2]] * 4
 
 
 # The learning rate
@@ -731,6 +983,13 @@ def test_a_run_stopped_anywhere_and_resumed_equals_one_that_never_stopped(tiny, 
     assert_same(resumed, train.fit(recipe, tiny))
 
 
+@pytest.mark.parametrize("changes", [{}, {"balanced": True, "r1": 1.0}])
+def test_acgan_stopped_and_resumed_equals_one_that_never_stopped(make_set, tmp_path, changes):
+    recipe, small = ACGAN.change(**changes), make_set(40, (1, 8, 8))
+    train.fit(recipe.change(steps=3), small, tmp_path / "run")
+    assert_same(train.fit(recipe, small, tmp_path / "run", resume=True), train.fit(recipe, small))
+
+
 def test_a_run_stopped_twice_equals_one_that_never_stopped(tiny, tmp_path):
     recipe = VARIANTS["average"]
     for steps in (2, 5, 12):
@@ -852,7 +1111,7 @@ def test_two_processes_train_one_pair_of_networks(tmp_path, environment):
     script = Path(__file__).with_name("two_processes.py")
     done = subprocess.run([*launch, script, tmp_path], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    for name in ("mlp-gan", "penalty"):
+    for name in ("mlp-gan", "penalty", "acgan"):
         ranks = [load_file(tmp_path / f"{name}-{rank}.safetensors") for rank in range(2)]
         assert_same_tensors(*ranks)
         start = load_file(tmp_path / f"{name}-start.safetensors")
@@ -864,6 +1123,11 @@ def test_two_processes_train_one_pair_of_networks(tmp_path, environment):
     halves = [load_file(tmp_path / f"seen-{rank}.safetensors")["images"][:320] for rank in range(2)]
     seen = sorted(image.numpy().tobytes() for image in torch.cat(halves))
     assert seen == sorted(image.numpy().tobytes() for image in data.load("mnist", limit=640).images)
+    # Half of a balanced batch is balanced too: ten images, real and then generated, of the ten classes.
+    for rank in range(2):
+        labels = load_file(tmp_path / f"seen-{rank}.safetensors")["labels"]
+        assert labels.shape == (3, 20)
+        assert all(sorted(half.tolist()) == list(range(10)) for half in labels.view(6, 10))
 
 
 def test_an_error_in_on_epoch_does_not_cost_the_training(recipe, tiny, tmp_path):

@@ -2,9 +2,9 @@
 
 Every generator is called as `generator(z, y)` and returns images in [-1, 1]; every discriminator is called as
 `discriminator(x, y)` and returns one logit for each image, [N]; one that names the class too returns that and class
-logits [N, classes]. `y` are the labels, int64 [N], or mixtures of classes,
-float [N, classes]; unconditional networks ignore it. Constructors take what the data decide: `image_shape` (C, H, W),
-`classes` for conditional networks, and `z_dim` for a generator.
+logits [N, classes]. `y` are the labels, int64 [N], or mixtures of classes, float [N, classes]; unconditional networks
+ignore it. Constructors take what the data decide: `image_shape` (C, H, W), `classes` for conditional networks, and
+`z_dim` for a generator.
 """
 
 from gantools.nets.acgan import ACGANDiscriminator, ACGANGenerator

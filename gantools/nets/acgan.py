@@ -24,7 +24,9 @@ class ACGANGenerator(nn.Module):
         super().__init__()
         side = quarter("acgan", image_shape)
         if classes >= z_dim:
-            raise ValueError(f"a one-hot label of {classes} classes leaves no noise in z_dim={z_dim} numbers")
+            raise ValueError(
+                f"a one-hot label of {classes} classes leaves no noise in z_dim={z_dim} numbers; raise z_dim"
+            )
         self.classes = classes
         self.layers = nn.Sequential(
             nn.Linear(z_dim, 64 * side**2),
