@@ -48,8 +48,7 @@ class Enlarged:
 
 {self.check}
 
-- The GAN ({self.run.recipe.name}, {self.run.step:,} steps) and the classifiers trained on the
-  {self.run.data["count"]:,} real images that were not held out.
+- The GAN ({self.run.step:,} steps) and the classifiers trained on the other {self.run.data["count"]:,} real images.
 - Accuracy: mean of {CLASSIFIERS} classifiers of {CLASSIFIER_STEPS} updates each, with the generated images or without.
   The interval allows for other held-out images and other classifiers, not for another GAN.
 - There is no judge for this set: labels are named, and features made, by the first classifier of the real images.
@@ -95,9 +94,7 @@ def enlarge(
     _check_set(images)
     rest, held_out = split(images, seed)
     recipe = recipes.get("rgan", batch=min(64, len(rest) // 2), steps=steps, flip=flip, seed=seed)
-    recipe.suited_to(
-        images.images.shape, images.classes
-    ).build()  # refuses what it cannot draw, before there is a folder
+    recipe.suited_to(images.images.shape, images.classes).build()  # refuses what it cannot draw: now, without a folder
     _check_copies(rest, held_out)
     run = train.fit(recipe, rest, folder, resume=resume)
 
@@ -213,9 +210,7 @@ def _check_copies(rest: ImageSet, held_out: ImageSet) -> None:
     known = {image.numpy().tobytes() for image in rest.images}
     copies = sum(image.numpy().tobytes() in known for image in held_out.images)
     if 2 * copies >= len(held_out):
-        raise DataError(
-            f"{rest.name}: of {len(held_out)} held-out images {copies} are copies of others; keep one of each"
-        )
+        raise DataError(f"{rest.name}: {copies} of {len(held_out)} held-out images are copies of others; keep one each")
 
 
 def _train_classifiers(images: ImageSet, seed: int, bar: tqdm) -> list[ConvClassifier]:
