@@ -1,4 +1,4 @@
-"""`python -m gantools …`: train, sample, evaluate, data, recipe, info.
+"""`python -m gantools …`: train, sample, evaluate, augment, data, recipe, info.
 
 An error is one line on stderr and exit code 2.
 """
@@ -13,7 +13,7 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from gantools import __version__, data, inception, judge, metrics, plots, recipes, runtime, train
+from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, train
 from gantools.recipes import RecipeError
 from gantools.run import Run
 
@@ -72,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--extractor", choices=("judge", "inception"), default="judge")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("augment", help="enlarge a small labelled set with generated images, and test it")
+    command.add_argument("images", help="an .npz file with `images` and `labels`, or a data set's name")
+    command.add_argument("--per-class", type=int, default=500, metavar="N", help="images to draw (default: 500)")
+    command.add_argument("--out", type=Path, default=Path("augmented.npz"), metavar="FILE.npz")
+    command.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
+    command.add_argument("--steps", type=int, default=enlarge.STEPS, help=f"of the GAN (default: {enlarge.STEPS:,})")
+    command.add_argument("--filter", action="store_true", help="replace images that do not fit their label")
+    command.add_argument("--flip", action="store_true", help="mirrored images are as good (never for letters)")
+    command.add_argument("--resume", action="store_true", help="go on with the GAN beside --out, and replace --out")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_augment)
 
     command = commands.add_parser("data", help="download data sets into the cache")
     command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(data.CLASSES))
@@ -141,6 +153,21 @@ def _evaluate(options: argparse.Namespace) -> None:
         run, options.data, count=options.count, cas=options.cas, extractor=options.extractor, seed=options.seed
     )
     print(report)
+
+
+def _augment(options: argparse.Namespace) -> None:
+    out = enlarge.ready(options.out, options.images, resume=options.resume)
+    enlarged = enlarge.enlarge(
+        data.load(options.images, limit=options.limit),
+        options.per_class,
+        folder=out.with_suffix(".gan"),
+        steps=options.steps,
+        filtered=options.filter,
+        flip=options.flip,
+        resume=options.resume,
+        seed=options.seed,
+    )
+    print(f"{enlarged}\n{enlarged.save(out)}: {enlarged.verdict}")
 
 
 def _data(options: argparse.Namespace) -> None:

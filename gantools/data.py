@@ -169,8 +169,11 @@ def ring(count: int = RING_POINTS, seed: int = 0) -> ImageSet:
     return ImageSet(ring_centres()[labels] + RING_SIGMA * noise, labels, tuple("01234567"), RING)
 
 
-def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> Path:
-    """Write a data set: images uint8 [N, C, H, W] and labels int64 [N], checked, whole or not at all."""
+def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, **more: np.ndarray) -> Path:
+    """Write a data set: images uint8 [N, C, H, W] and labels int64 [N], checked, whole or not at all.
+
+    `more` arrays go into the same file under their names; `load` leaves them alone.
+    """
     path, images, labels = Path(path), np.asarray(images), np.asarray(labels)
     _check(path, images, labels, None)
     # The file gets its name only when it is complete: an interrupted write leaves nothing to misread.
@@ -178,7 +181,7 @@ def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Ten
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            np.savez_compressed(file, images=images, labels=labels.astype(np.int64))
+            np.savez_compressed(file, images=images, labels=labels.astype(np.int64), **more)
         partial.replace(path)
     except OSError as error:
         raise DataError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from gantools import classify, data, inception, judge
+from gantools import classify, data, inception, judge, neighbours
 from gantools.data import DataError, ImageSet
 from gantools.judge import JudgeError, Seen
 from gantools.nets import FEATURES
@@ -21,10 +21,8 @@ from gantools.run import Run
 COUNT = 10_000  # images that a report generates
 PER_CLASS = 200  # images of each class for the numbers of one class
 LEAST = 100  # images below which a number says more about the sample than about the generator
-NEIGHBOURS = 5  # k of density and coverage
 PRESENT = 0.1  # of its fair share: a class that is rarer counts as lost
 KID_SUBSETS, KID_SUBSET = 50, 1_000
-MEMORY_IMAGES = 2_000  # generated, and held out, whose nearest training image is looked up
 
 
 def evaluate(
@@ -221,22 +219,14 @@ def density_coverage(images: Tensor | Seen, dataset: str) -> tuple[float, float]
     in, over k; about 1 for real images. Coverage: the share of balls that hold a generated image.
     """
     seen = see(images, dataset)
-    count = min(len(seen), len(seen.judge.features))
-    real, fake = seen.judge.features[:count], seen.features[_shuffled(len(seen))[:count]]
-    hits = covered = 0
-    for block in real.split(1_000):  # distances [1000, count] at a time
-        radius = torch.cdist(block, real).kthvalue(NEIGHBOURS + 1, dim=1).values  # the nearest is itself
-        inside = torch.cdist(block, fake) <= radius[:, None]
-        hits += int(inside.sum())
-        covered += int(inside.any(1).sum())
-    return hits / (NEIGHBOURS * count), covered / count
+    return neighbours.density_coverage(seen.judge.features, seen.features)
 
 
 def coverage_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> Tensor:
     """Coverage within each class, float64 [classes], of images asked for as `labels`, int64 [N].
 
     Between a class's reference images, those of the judge's that it names so, and at most as many images asked for: a
-    ball reaches to the fifth neighbour within the class. NaN for a class with fewer than seven of either kind.
+    ball reaches to the fifth neighbour within the class. NaN for a class with fewer than six of either kind.
     """
     seen = see(images, dataset)
     by = seen.judge
@@ -246,13 +236,8 @@ def coverage_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], da
     shares = []
     for label in range(len(by.classes)):
         real, fake = by.features[named == label], seen.features[labels == label]
-        count = min(len(real), len(fake))
-        if count <= NEIGHBOURS + 1:
-            shares.append(torch.nan)
-            continue
-        real, fake = real[:count], fake[:count]
-        radius = torch.cdist(real, real).kthvalue(NEIGHBOURS + 1, dim=1).values  # the nearest is itself
-        shares.append(float((torch.cdist(real, fake) <= radius[:, None]).any(1).double().mean()))
+        enough = min(len(real), len(fake)) > neighbours.NEIGHBOURS
+        shares.append(neighbours.density_coverage(real, fake)[1] if enough else torch.nan)
     return torch.tensor(shares, dtype=torch.float64)
 
 
@@ -328,10 +313,7 @@ def memorisation(images: Tensor, dataset: str, train: ImageSet | None = None) ->
     train, held_out = train or data.load(dataset), data.load(dataset, split="test")
     if images.shape[1:] != held_out.images.shape[1:]:
         raise JudgeError(f"images {list(images.shape)} cannot be compared with {list(held_out.images.shape)}")
-    known = train.images.flatten(1)
-    some = (part[_shuffled(len(part))[:MEMORY_IMAGES]] for part in (_quantised(images), held_out.images))
-    generated, real = (_nearest(part.flatten(1), known).median() for part in some)
-    return float(generated / real)
+    return neighbours.memorisation(_quantised(images), held_out.images, train.images)
 
 
 def ring_modes(points: Tensor) -> tuple[int, float]:
@@ -347,14 +329,6 @@ def ring_modes(points: Tensor) -> tuple[int, float]:
     return int((held >= PRESENT * len(points) / 8).sum()), float(held.sum() / len(points))
 
 
-def _nearest(images: Tensor, known: Tensor) -> Tensor:
-    """The distance from each of images [N, D] to the nearest row of known [M, D], block by block."""
-    best = torch.full((len(images),), torch.inf)
-    for block in known.split(5_000):
-        best = torch.minimum(best, torch.cdist(images, block).amin(1))
-    return best
-
-
 def _present(seen: Seen) -> Tensor:
     """Which classes are drawn at least a tenth as often as their share of the reference set, bool [classes]."""
     fair = seen.judge.counts.double() / seen.judge.counts.sum() * len(seen)
@@ -367,11 +341,6 @@ def _tally(seen: Seen) -> Tensor:
 
 def _quantised(images: Tensor) -> Tensor:
     return data.from_uint8(data.to_uint8(images))
-
-
-def _shuffled(count: int) -> Tensor:
-    """A fixed random order, so that a part of the images is a fair part, however they were sorted."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 def _check_count(images: Tensor | Seen) -> None:

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from gantools.classify import accuracy, train_classifier
+from gantools import classify
+from gantools.classify import accuracy, features, named, train_classifier
 from gantools.data import ImageSet
 
 
@@ -45,6 +46,28 @@ def test_the_same_seed_trains_the_same_classifier(few, trained):
     torch.manual_seed(99)
     assert same(train_classifier(few.images, few.labels, 2), trained)
     assert not same(train_classifier(few.images, few.labels, 2, seed=1), trained)
+
+
+def test_as_many_steps_as_the_epochs_have_are_the_same_training(few, trained):
+    """64 images are one batch: twelve epochs are twelve steps."""
+    assert same(train_classifier(few.images, few.labels, 2, steps=12), trained)
+
+
+@pytest.mark.parametrize("count", [20, 150])
+def test_a_set_of_any_size_takes_the_steps_that_were_asked(count, monkeypatch):
+    images, taken = striped(count), []
+    loss = classify.cross_entropy
+    monkeypatch.setattr(classify, "cross_entropy", lambda *given: taken.append(len(given[1])) or loss(*given))
+    train_classifier(images.images, images.labels, 2, steps=5)
+    assert taken == [min(count, 64)] * 5
+
+
+def test_named_and_features_are_what_the_network_says_over_several_batches(trained):
+    images = striped(510, seed=2).images
+    with torch.no_grad():
+        seen = trained.features(images)
+        assert torch.allclose(features(trained, images), seen, atol=1e-5)
+        assert torch.equal(named(trained, images), trained.head(seen).argmax(1))
 
 
 def test_torchs_random_state_stays(few):

@@ -292,6 +292,14 @@ def test_a_file_out_of_format_is_refused(tmp_path, content, expected, found):
         assert part in str(refusal.value)
 
 
+def test_more_arrays_are_kept_in_the_file_and_left_alone_by_load(tmp_path):
+    pixels, labels = np.zeros((3, 1, 28, 28), np.uint8), np.arange(3)
+    path = data.save(tmp_path / "own.npz", pixels, labels, generated=np.array([False, True, True]))
+    assert len(data.load(path)) == 3
+    with np.load(path) as archive:
+        assert archive["generated"].tolist() == [False, True, True]
+
+
 def test_save_refuses_what_load_would_refuse_and_writes_nothing(tmp_path):
     with pytest.raises(DataError, match="uint8"):
         data.save(tmp_path / "own.npz", IMAGES.astype(float), LABELS)

@@ -1,0 +1,250 @@
+"""Enlarge a small labelled set with generated images, and find out on held-out images whether that was worth it.
+
+A fifth of the set is held out: neither the GAN nor a classifier trains on it. No judge exists for a reader's own set,
+so labels are named, and features made, by a classifier that was trained on the rest of the real images.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gantools import classify, data, metrics, neighbours, plots, recipes, train
+from gantools.data import DataError, ImageSet
+from gantools.nets import ConvClassifier
+from gantools.run import Run
+from gantools.runtime import mix_seed
+from gantools.verdict import Check, paired_error
+
+STEPS = 2_400  # of the GAN
+HELD_OUT, LEAST_HELD_OUT, LEAST = 0.2, 3, 10  # share of a class, images of a class; images that a class must have
+CLASSIFIERS, CLASSIFIER_STEPS = 3, 400  # in either arm; each so many updates, whatever the size of its set
+TRIES = 5  # draws, each of all that a class should have, before the filter gives up
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """The reader's images, all of them and in their order, then the generated ones class by class."""
+
+    images: ImageSet
+    generated: Tensor  # bool [N]
+    run: Run
+    check: Check
+
+    @property
+    def verdict(self) -> str:
+        return self.check.verdict
+
+    def __str__(self) -> str:
+        """The report, in Markdown."""
+        made = int(self.generated.sum())
+        return f"""# {self.images.name}: {len(self.images) - made:,} real and {made:,} generated images
+
+**{self.verdict}**
+
+{self.check}
+
+- The GAN ({self.run.step:,} steps) and the classifiers trained on the other {self.run.data["count"]:,} real images.
+- Accuracy: mean of {CLASSIFIERS} classifiers of {CLASSIFIER_STEPS} updates each, with the generated images or without.
+  The interval allows for other held-out images and other classifiers, not for another GAN.
+- There is no judge for this set: labels are named, and features made, by the first classifier of the real images.
+- Label agreement counts every image drawn, before any filter; coverage and memorisation are of images as written, as
+  many of each class as of held-out and of training images.
+- Test later models on images that are not in this file.
+"""
+
+    def save(self, path: str | Path) -> Path:
+        """Write the set as `path`, an .npz that `data.load` reads, with `generated` as one more array.
+
+        Beside it: the report (.md), and a sheet (.png) with a row for each class, real left and generated right.
+        """
+        path = Path(path)
+        pixels = data.to_uint8(self.images.images)
+        data.save(path, pixels, self.images.labels, generated=self.generated.numpy())
+        path.with_suffix(".md").write_text(str(self))
+        rows = [_row_of_each(self.images[part]) for part in (~self.generated, self.generated)]
+        plots.compare(*rows).save(path.with_suffix(".png"))
+        return path
+
+
+def enlarge(
+    images: ImageSet,
+    per_class: int,
+    *,
+    folder: str | Path | None = None,
+    steps: int = STEPS,
+    filtered: bool = False,
+    flip: bool = False,
+    resume: bool = False,
+    seed: int = 0,
+) -> Enlarged:
+    """Train `rgan` on four fifths of the images, draw `per_class` images of every class, and measure them.
+
+    `filtered` replaces images that the classifier of the real images does not name as asked. `flip` mirrors what D
+    sees: never for letters or digits. With `folder`, the GAN is saved there every minute, and `resume` goes on with it.
+    Raises `DataError` for a set that cannot be enlarged, ValueError for numbers that make no sense; Ctrl-C in the
+    training saves and raises KeyboardInterrupt.
+    """
+    if per_class < 1:
+        raise ValueError(f"per_class={per_class} must be at least 1")
+    _check_set(images)
+    rest, held_out = split(images, seed)
+    recipe = recipes.get("rgan", batch=min(64, len(rest) // 2), steps=steps, flip=flip, seed=seed)
+    recipe.suited_to(images.images.shape, images.classes).build()  # refuses what it cannot draw: now, without a folder
+    _check_copies(rest, held_out)
+    run = train.fit(recipe, rest, folder, resume=resume)
+
+    with tqdm(None, "classifiers", 2 * CLASSIFIERS, file=sys.stdout) as bar:
+        by_real = _train_classifiers(rest, seed, bar)
+        pool, numbers = draw(run, by_real[0], max(per_class, metrics.PER_CLASS), filtered=filtered, seed=seed)
+        likeness = _likeness(by_real[0], pool, rest, held_out)
+        generated = first_of_each(pool, [per_class] * len(images.classes))
+        by_both = _train_classifiers(_joined(rest, generated), seed, bar)
+    real_right, right = (
+        torch.stack([classify.named(network, held_out.images) == held_out.labels for network in networks]).double()
+        for networks in (by_real, by_both)
+    )
+    check = Check(
+        held_out=len(held_out),
+        real_accuracy=float(real_right.mean()),
+        accuracy=float(right.mean()),
+        error=paired_error(right - real_right),
+        real_agreement=float(real_right[0].mean()),
+        filtered=filtered,
+        missing=per_class * len(images.classes) - len(generated),
+        **numbers,
+        **likeness,
+    )
+    both = _joined(images, generated)
+    return Enlarged(both, torch.arange(len(both)) >= len(images), run, check)
+
+
+def split(images: ImageSet, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+    """The part to train on and the part held out: of each class a fifth, at least three images, drawn by `seed`."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    out = torch.zeros(len(images), dtype=torch.bool)
+    for label in range(len(images.classes)):
+        members = order[images.labels[order] == label]
+        out[members[: max(LEAST_HELD_OUT, round(HELD_OUT * len(members)))]] = True
+    return images[~out], images[out]
+
+
+def draw(
+    run: Run, classifier: ConvClassifier, per_class: int, *, filtered: bool = False, seed: int = 0
+) -> tuple[ImageSet, dict[str, int | float | str]]:
+    """`per_class` images of each class, sorted by class, and the numbers of `Check` about their labels.
+
+    With `filtered` only those that the classifier names as asked, drawn again up to five times: a class may end short.
+    """
+    classes = len(run.classes)
+    right, total, kept = torch.zeros(classes), torch.zeros(classes), []
+    wanted = torch.arange(classes)
+    for attempt in range(TRIES if filtered else 1):
+        asked = wanted.repeat_interleave(per_class)
+        images = data.from_uint8(data.to_uint8(run.sample(labels=asked, seed=mix_seed(seed, attempt))))
+        fits = classify.named(classifier, images) == asked
+        right += asked[fits].bincount(minlength=classes)
+        total += asked.bincount(minlength=classes)
+        kept.append((images[fits], asked[fits]) if filtered else (images, asked))
+        wanted = torch.nonzero(right < per_class).flatten()
+        if not len(wanted):
+            break
+    made = ImageSet(*(torch.cat(parts) for parts in zip(*kept, strict=True)), run.classes, run.data["name"])
+    agreement = right / total
+    worst = int(agreement.argmin())
+    numbers = {
+        "agreement": float(agreement.mean()),  # of the classes: the filter draws more of the hard ones
+        "worst_class": run.classes[worst],
+        "worst_agreement": float(agreement[worst]),
+        "drawn": int(total.sum()),
+        "dropped": int((total - right).sum()) if filtered else 0,
+    }
+    return first_of_each(made, [per_class] * classes), numbers
+
+
+def first_of_each(images: ImageSet, counts: Sequence[int]) -> ImageSet:
+    """The first images of each class, sorted by class: as many as `counts` says for the class, or as there are."""
+    places = [torch.nonzero(images.labels == label).flatten()[:count] for label, count in enumerate(counts)]
+    return images[torch.cat(places)]
+
+
+def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) -> Path:
+    """`path`, if an enlarged set may be saved there: to be asked before the training, when nothing is lost yet.
+
+    Raises `DataError` where it is not an .npz, lies in no folder, is the `source` itself, or is there already and not
+    to be replaced (`resume`). `enlarge` itself refuses a `folder` that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: the enlarged set is an .npz file")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise DataError(f"{path} is the set itself; choose another file, so that your images stay as they are")
+    if path.exists() and not resume:
+        raise DataError(f"{path} is there already; choose another file, or replace it (resume=True, --resume)")
+    return path
+
+
+def _check_set(images: ImageSet) -> None:
+    if images.images.ndim != 4:
+        raise DataError(f"{images.name} holds points, not images")
+    if not images.images.isfinite().all() or images.images.abs().max() > 1.001:
+        raise DataError(f"{images.name}: images must be finite floats in [-1, 1]")
+    if len(images.classes) < 2:
+        raise DataError(f"{images.name} has one class only; a classifier, and so this check, needs two")
+    counts = images.labels.bincount(minlength=len(images.classes))
+    if counts.min() < LEAST:
+        label = int(counts.argmin())
+        hint = "; number the labels from 0 without gaps" if not counts[label] else ""
+        few = f"class {images.classes[label]} has {counts[label]} images"
+        raise DataError(f"{images.name}: {few}; every class needs at least {LEAST}{hint}")
+
+
+def _check_copies(rest: ImageSet, held_out: ImageSet) -> None:
+    """Copies in both parts would make the held-out images no test, and the ruler of memorisation zero."""
+    known = {image.numpy().tobytes() for image in rest.images}
+    copies = sum(image.numpy().tobytes() in known for image in held_out.images)
+    if 2 * copies >= len(held_out):
+        raise DataError(f"{rest.name}: {copies} of {len(held_out)} held-out images are copies of others; keep one each")
+
+
+def _train_classifiers(images: ImageSet, seed: int, bar: tqdm) -> list[ConvClassifier]:
+    trained = []
+    for number in range(CLASSIFIERS):
+        options = {"seed": mix_seed(seed, number), "steps": CLASSIFIER_STEPS}
+        trained.append(classify.train_classifier(images.images, images.labels, len(images.classes), **options))
+        bar.update()
+    return trained
+
+
+def _likeness(classifier: ConvClassifier, pool: ImageSet, rest: ImageSet, held_out: ImageSet) -> dict[str, float]:
+    """Memorisation and coverage, between equally many images of each class."""
+    parts = (pool, rest, held_out)
+    counts = torch.stack([part.labels.bincount(minlength=len(part.classes)) for part in parts]).amin(0).tolist()
+    if sum(counts) <= neighbours.NEIGHBOURS:
+        raise DataError(f"{rest.name}: the filter drops nearly all that the GAN draws; train it longer (--steps)")
+    made, known, new = (first_of_each(part, counts).images for part in parts)
+    made_seen, known_seen, new_seen = (classify.features(classifier, part) for part in (made, known, new))
+    return {
+        "memorisation": neighbours.memorisation(made, new, rest.images),
+        "coverage": neighbours.density_coverage(new_seen, made_seen)[1],
+        "real_coverage": neighbours.density_coverage(new_seen, known_seen)[1],
+    }
+
+
+def _joined(one: ImageSet, other: ImageSet) -> ImageSet:
+    return replace(one, images=torch.cat([one.images, other.images]), labels=torch.cat([one.labels, other.labels]))
+
+
+def _row_of_each(images: ImageSet, columns: int = 8) -> Tensor:
+    """The first images of each class in a row of their own; white where there are not enough."""
+    rows = images.images.new_ones(len(images.classes), columns, *images.images.shape[1:])
+    for label, row in enumerate(rows):
+        some = images.of_class(label).images[:columns]
+        row[: len(some)] = some
+    return rows.flatten(0, 1)

@@ -1,0 +1,99 @@
+"""What held-out images say about an enlarged set: the numbers, and a verdict by fixed rules."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Beyond these, generated images are not to be used.
+COPIES, VARIETY = 0.9, 0.5  # memorisation below; coverage below this share of that of real images
+LABELS_OFF, WORST_CLASS = 0.1, 0.5  # label agreement so far below that of real images; of one class below
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was measured. `real_…` is the number for real images; shares and accuracies lie in 0 … 1."""
+
+    held_out: int  # images
+    real_accuracy: float  # on them, of classifiers trained on the rest
+    accuracy: float  # the same, with the generated images added
+    error: float  # standard error of the gain
+    real_agreement: float  # accuracy, on the held-out images, of the classifier that names the labels
+    agreement: float  # share of all drawn images that it names as asked
+    worst_class: str
+    worst_agreement: float
+    memorisation: float
+    coverage: float
+    real_coverage: float
+    drawn: int
+    filtered: bool
+    dropped: int = 0
+    missing: int = 0  # images that the filter could not supply
+
+    @property
+    def gain(self) -> float:
+        return self.accuracy - self.real_accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Two standard errors either way of the gain: about 95 %, for this split and this GAN."""
+        return self.gain - 2 * self.error, self.gain + 2 * self.error
+
+    @property
+    def verdict(self) -> str:
+        """ "worth using", "no measurable gain" or "do not use", with the reasons.
+
+        Do not use: memorisation below 0.9; coverage below half that of real images; without the filter, label
+        agreement more than 0.1 below that of real images, or below 0.5 for one class; with it, images that it could
+        not supply; a gain whose interval lies below 0. Worth using: else, a gain whose interval lies above 0.
+        """
+        low, high = self.interval
+        against = []
+        if self.memorisation < COPIES:
+            against.append(f"they lie close to training images (memorisation {self.memorisation:.2f}; new images: 1)")
+        if self.coverage < VARIETY * self.real_coverage:
+            against.append(f"too little variety (coverage {self.coverage:.2f}; real images: {self.real_coverage:.2f})")
+        if self.missing:
+            against.append(
+                f"the filter left {self.missing:,} too few; least of class {self.worst_class} fits its label"
+            )
+        if not self.filtered and self.agreement < self.real_agreement - LABELS_OFF:
+            against.append(f"too many wrong labels (agreement {self.agreement:.2f}; real: {self.real_agreement:.2f})")
+        elif not self.filtered and self.worst_agreement < WORST_CLASS:
+            against.append(f"class {self.worst_class} fits its label in {self.worst_agreement:.0%} only")
+        if high < 0:
+            against.append(f"classifiers get worse with them ({self.gain:+.4f})")
+        if against:
+            return f"do not use: {'; '.join(against)}"
+        if low > 0:
+            return f"worth using: accuracy {self.real_accuracy:.4f} → {self.accuracy:.4f} ({self.gain:+.4f})"
+        return f"no measurable gain: {self.gain:+.4f}, from {low:+.4f} to {high:+.4f}"
+
+    def __str__(self) -> str:
+        """A table in Markdown."""
+        low, high = self.interval
+        rows = [
+            ("measured", "generated", "real"),
+            ("---", "---:", "---:"),
+            (f"accuracy on {self.held_out:,} held-out images", f"{self.accuracy:.4f}", f"{self.real_accuracy:.4f}"),
+            ("gain (two standard errors either way)", f"{self.gain:+.4f} ({low:+.4f} to {high:+.4f})", ""),
+            ("label agreement", f"{self.agreement:.4f}", f"{self.real_agreement:.4f}"),
+            (f"label agreement, worst class ({self.worst_class})", f"{self.worst_agreement:.4f}", ""),
+            ("memorisation (distance ratio)", f"{self.memorisation:.3f}", "1"),
+            ("coverage of the held-out images", f"{self.coverage:.3f}", f"{self.real_coverage:.3f}"),
+        ]
+        if self.filtered:
+            rows.append(("dropped by the filter", f"{self.dropped:,} of {self.drawn:,} drawn", ""))
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def paired_error(differences: Tensor) -> float:
+    """Standard error of the mean of differences [seeds, images], each -1, 0 or 1: one classifier right, the other not.
+
+    It adds the variance over images to that over seeds. One image more is gained and one lost, so that few differences
+    do not pass for certainty (Bonett & Price 2012).
+    """
+    of_images = torch.cat([differences.mean(0), differences.new_tensor([1, -1])])
+    of_seeds = differences.mean(1)
+    return math.sqrt(of_images.var() / len(of_images) + of_seeds.var() / len(of_seeds))

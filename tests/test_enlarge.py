@@ -1,0 +1,331 @@
+from types import SimpleNamespace
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gantools import cli, data, enlarge, metrics, plots, train
+from gantools.checkpoint import CheckpointError
+from gantools.data import DataError, ImageSet
+from gantools.verdict import Check
+
+QUICK = {"CLASSIFIERS": 2, "CLASSIFIER_STEPS": 2}
+
+
+def striped(count: int = 24, seed: int = 0) -> ImageSet:
+    """Noise with rows in class 0, columns in class 1, as whole grey levels."""
+    labels = torch.arange(count) % 2
+    images = 0.3 * torch.randn(count, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+    images[labels == 0, :, ::4] += 1
+    images[labels == 1, :, :, ::4] += 1
+    return ImageSet(data.from_uint8(data.to_uint8(images)), labels, ("rows", "columns"), "striped")
+
+
+def plain(*counts: int) -> ImageSet:
+    """So many images of each class; each is unlike all others."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    images = torch.linspace(-1, 1, len(labels)).view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+    return ImageSet(images, labels, tuple(str(label) for label in range(len(counts))), "plain")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Two classifiers of two updates in either arm, eight images of a class to measure."""
+    for name, value in QUICK.items():
+        monkeypatch.setattr(enlarge, name, value)
+    monkeypatch.setattr(metrics, "PER_CLASS", 8)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """24 striped images enlarged by the command line, and the folder of what it wrote."""
+    folder = tmp_path_factory.mktemp("made")
+    own = striped()
+    data.save(folder / "own.npz", data.to_uint8(own.images), own.labels)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK.items():
+            patch.setattr(enlarge, name, value)
+        patch.setattr(metrics, "PER_CLASS", 8)
+        given = [str(folder / "own.npz"), "--per-class", "6", "--out", str(folder / "more.npz")]
+        assert cli.main(["augment", *given, "--steps", "3"]) == 0
+    return folder
+
+
+# The whole way
+
+
+def test_the_file_holds_all_real_images_and_then_the_generated_ones(made):
+    own, more = data.load(made / "own.npz"), data.load(made / "more.npz")
+    assert torch.equal(more.images[:24], own.images)
+    assert more.labels.tolist() == own.labels.tolist() + [0] * 6 + [1] * 6
+    with np.load(made / "more.npz") as archive:
+        assert archive["generated"].tolist() == [False] * 24 + [True] * 12
+
+
+def test_the_generated_images_are_drawn_by_the_gan_that_saw_the_training_part_only(made):
+    run, own = train.load(made / "more.gan"), data.load(made / "own.npz")
+    assert (run.recipe.name, run.step, run.recipe.flip, run.recipe.batch) == ("rgan", 3, False, 9)
+    assert run.data["digest"] == enlarge.split(own)[0].digest()
+    drawn, _ = enlarge.draw(run, Names(0), 8)
+    of_each = torch.cat([drawn.images[:6], drawn.images[8:14]])
+    assert torch.equal(data.load(made / "more.npz").images[24:], of_each)
+
+
+def test_report_and_sheet_lie_beside_the_file(made):
+    report = (made / "more.md").read_text()
+    assert report.startswith("# own: 24 real and 12 generated images\n\n**")
+    for part in (
+        "| accuracy on 6 held-out images |",
+        "label agreement, worst class",
+        "3 steps",
+        "the other 18 real images",
+    ):
+        assert part in report
+    assert imageio.imread(made / "more.png").ndim == 3
+
+
+def test_the_command_prints_the_report_and_ends_with_the_verdict(made, capsys, quick):
+    """Resumed: the finished GAN is not trained again, and the file is replaced."""
+    given = [str(made / "own.npz"), "--per-class", "2", "--out", str(made / "more.npz"), "--steps", "3", "--resume"]
+    before = (made / "more.npz").read_bytes()
+    assert cli.main(["augment", *given]) == 0
+    out = capsys.readouterr().out
+    assert (made / "more.md").read_text() in out
+    verdict = (made / "more.md").read_text().split("**")[1]
+    assert out.endswith(f"{made / 'more.npz'}: {verdict}\n")
+    assert len(data.load(made / "more.npz")) == 24 + 4
+    (made / "more.npz").write_bytes(before)
+
+
+def test_both_arms_take_as_many_updates_from_the_same_seeds_and_never_see_what_is_held_out(monkeypatch, quick):
+    taught = []
+
+    def learn(images, labels, classes, seed, *, steps):
+        taught.append((images, labels, classes, seed, steps))
+        return Names(0)
+
+    monkeypatch.setattr(enlarge.classify, "train_classifier", learn)
+    own = striped()
+    enlarged = enlarge.enlarge(own, 6, steps=1, seed=5)
+    rest, held_out = enlarge.split(own, 5)
+    real, both = taught[:2], taught[2:]
+    assert [seed for *_, seed, _ in real] == [seed for *_, seed, _ in both]
+    assert len({seed for *_, seed, _ in real}) == 2
+    assert {(classes, steps) for _, _, classes, _, steps in taught} == {(2, 2)}
+    generated = enlarged.images[enlarged.generated]
+    for images, labels, *_ in real:
+        assert torch.equal(images, rest.images)
+        assert torch.equal(labels, rest.labels)
+    for images, labels, *_ in both:
+        assert torch.equal(images, torch.cat([rest.images, generated.images]))
+        assert torch.equal(labels, torch.cat([rest.labels, generated.labels]))
+    check = enlarged.check
+    assert (check.held_out, check.real_accuracy, check.accuracy, check.gain) == (len(held_out), 0.5, 0.5, 0)
+    assert (check.agreement, check.worst_class, check.worst_agreement, check.drawn) == (0.5, "columns", 0, 16)
+
+
+def test_a_filter_that_leaves_nothing_says_what_to_do(monkeypatch, quick):
+    monkeypatch.setattr(enlarge.classify, "train_classifier", lambda *given, **options: Names(2))
+    with pytest.raises(DataError, match="the filter drops nearly all that the GAN draws; train it longer"):
+        enlarge.enlarge(striped(), 6, steps=1, filtered=True)
+
+
+# Labels and the filter
+
+
+class Names(nn.Module):
+    """A classifier that names one class whatever it sees; its features are a few pixels."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def features(self, x):
+        return x.flatten(1)[:, :64]
+
+    def forward(self, x):
+        return nn.functional.one_hot(torch.full((len(x),), self.label), 3).float()
+
+
+class Reads(nn.Module):
+    """A classifier that reads the class off the first pixel: 0 below the middle grey, else 1."""
+
+    def forward(self, x):
+        return nn.functional.one_hot((x[:, 0, 0, 0] > 0).long(), 2).float()
+
+
+def painter(share: float) -> SimpleNamespace:
+    """A run of two classes: the first `share` of each class asked for is drawn as asked, the others as class 0."""
+
+    def sample(labels, seed):
+        place = torch.stack([(labels[:i] == label).sum() for i, label in enumerate(labels)])
+        right = place < share * labels.bincount(minlength=2)[labels]
+        grey = torch.where(right & (labels == 1), 0.5, -0.5)
+        return grey.view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+
+    return SimpleNamespace(classes=("a", "b"), data={"name": "painted"}, sample=sample)
+
+
+def test_label_agreement_is_counted_by_class_and_the_worst_is_named():
+    made, numbers = enlarge.draw(painter(0.7), Reads(), 10)
+    assert made.labels.tolist() == [0] * 10 + [1] * 10
+    assert numbers.pop("agreement") == pytest.approx(0.85)
+    assert numbers.pop("worst_agreement") == pytest.approx(0.7)
+    assert numbers == {"worst_class": "b", "drawn": 20, "dropped": 0}
+
+
+def test_the_filter_replaces_what_does_not_fit():
+    made, numbers = enlarge.draw(painter(0.7), Reads(), 10, filtered=True)
+    assert made.labels.tolist() == [0] * 10 + [1] * 10
+    assert ((made.images[:, 0, 0, 0] > 0).long() == made.labels).all()
+    assert (numbers["drawn"], numbers["dropped"]) == (30, 6)
+    assert numbers["agreement"] == pytest.approx(0.85)  # drawing more of the worse class changes nothing
+
+
+def test_the_filter_gives_up_after_five_draws():
+    made, numbers = enlarge.draw(painter(0.1), Reads(), 10, filtered=True)
+    assert made.labels.bincount().tolist() == [10, 5]
+    assert (numbers["drawn"], numbers["dropped"]) == (60, 45)
+
+
+def test_drawn_images_went_through_uint8():
+    made, _ = enlarge.draw(painter(1), Reads(), 3)
+    assert torch.equal(made.images, data.from_uint8(data.to_uint8(made.images)))
+
+
+def test_the_first_of_each_class_are_as_many_as_there_are():
+    images = striped(9)
+    some = enlarge.first_of_each(images, [2, 7])
+    assert torch.equal(some.images, images.images[[0, 2, 1, 3, 5, 7]])
+    assert some.labels.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+# What is held out
+
+
+@pytest.mark.parametrize(("counts", "expected"), [((10, 100), [3, 20]), ((14, 23, 16), [3, 5, 3])])
+def test_a_fifth_of_each_class_is_held_out_and_at_least_three_images(counts, expected):
+    images = plain(*counts)
+    rest, held_out = enlarge.split(images)
+    assert held_out.labels.bincount().tolist() == expected
+    together = torch.cat([rest.images, held_out.images]).flatten(1)[:, 0]
+    assert torch.equal(together.sort().values, images.images.flatten(1)[:, 0])
+    assert rest.labels.tolist() == sorted(rest.labels.tolist())  # in file order
+
+
+def test_the_seed_decides_what_is_held_out():
+    images = plain(30, 30)
+    first, again, other = (enlarge.split(images, seed)[1] for seed in (0, 0, 1))
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, other.images)
+
+
+# What cannot be
+
+
+def refusal(capsys, *arguments):
+    """The one line of an error."""
+    assert cli.main(["augment", *map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["own.npz", "--per-class", "0"], "per_class=0 must be at least 1"),
+        (["own.npz", "--per-class", "many"], "invalid int value: 'many'"),
+        (["own.npz", "--steps", "0"], "steps=0 must be above 0"),
+        (["own.npz", "--seed", "-1"], "seed=-1 must not be negative"),
+        (["own.npz", "--limit", "18"], "class 0 has 9 images; every class needs at least 10"),
+        (["own.npz", "--out", "more.txt"], "more.txt: the enlarged set is an .npz file"),
+        (["own.npz", "--out", "own.npz", "--resume"], "own.npz is the set itself"),
+        (["own.npz", "--out", "there.npz"], "there.npz is there already"),
+        (["own.npz", "--out", "nowhere/more.npz"], "there is no folder nowhere"),
+        (["own.npz", "--out", "closed.npz"], "cannot write into closed.gan"),
+        (["missing.npz"], "missing.npz does not exist"),
+        (["ring"], "ring holds points, not images"),
+        (["unlabelled.npz"], "expected the arrays `images` and `labels`"),
+        (["floats.npz"], "expected `images` of dtype uint8"),
+        (["one.npz"], "one has one class only"),
+        (["gap.npz"], "class 0 has 0 images; every class needs at least 10; number the labels from 0 without gaps"),
+        (["wide.npz"], "square images whose side 4 divides, not 28×32"),
+        (["odd.npz"], "square images whose side 4 divides, not 30×30"),
+        (["copies.npz"], "of 6 held-out images 6 are copies of others"),
+    ],
+)
+def test_an_error_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, arguments, complaint):
+    monkeypatch.chdir(tmp_path)
+    own = data.to_uint8(striped().images)
+    labels = torch.arange(24) % 2
+    data.save("own.npz", own, labels)
+    data.save("there.npz", own, labels)
+    data.save("one.npz", own, labels * 0)
+    data.save("gap.npz", own, labels + 1)
+    data.save("wide.npz", nn.functional.pad(own, (2, 2)), labels)
+    data.save("odd.npz", nn.functional.pad(own, (1, 1, 1, 1)), labels)
+    data.save("copies.npz", own[:2].repeat(12, 1, 1, 1), labels)
+    np.savez("unlabelled.npz", images=own)
+    np.savez("floats.npz", images=striped().images, labels=labels)
+    (tmp_path / "closed.gan").write_text("a file where the folder should be")
+    before = sorted(tmp_path.iterdir())
+    assert complaint in refusal(capsys, *arguments)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_gan_of_other_images_is_not_gone_on_with(made, capsys):
+    given = [made / "own.npz", "--out", made / "more.npz", "--steps", "3", "--resume", "--seed", "1"]
+    assert "was trained otherwise (seed was 0, is 1" in refusal(capsys, *given)
+
+
+def test_a_gan_that_is_there_is_not_trained_over(made):
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        enlarge.enlarge(striped(), 6, folder=made / "more.gan", steps=3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.5])
+def test_images_that_are_no_pixels_are_refused(value):
+    images = striped()
+    images.images[3, 0, 5, 5] = value
+    with pytest.raises(DataError, match=r"finite floats in \[-1, 1\]"):
+        enlarge.enlarge(images, 6)
+
+
+# The sheet
+
+
+def test_the_sheet_has_a_row_for_each_class_and_white_where_images_are_missing(tmp_path, monkeypatch):
+    shown = []
+    compare = plots.compare
+    monkeypatch.setattr(plots, "compare", lambda *given: shown.extend(given) or compare(*given))
+    images = plain(10, 11, 3)
+    generated = torch.arange(24) >= 12
+    run = SimpleNamespace(step=3, data={"count": 18})
+    enlarge.Enlarged(images, generated, run, GOOD).save(tmp_path / "more.npz")
+    real, drawn = shown
+    assert torch.equal(real[:8], images.images[:8])
+    assert torch.equal(real[8:10], images.images[10:12])
+    assert (real[10:] == 1).all()
+    assert (drawn[:8] == 1).all()
+    assert torch.equal(drawn[8:16], images.images[12:20])
+    assert torch.equal(drawn[16:19], images.images[21:])
+    assert (tmp_path / "more.md").read_text().startswith("# plain: 12 real and 12 generated images")
+
+
+GOOD = Check(
+    held_out=200,
+    real_accuracy=0.9,
+    accuracy=0.95,
+    error=0.01,
+    real_agreement=0.9,
+    agreement=0.9,
+    worst_class="a",
+    worst_agreement=0.8,
+    memorisation=1.0,
+    coverage=0.8,
+    real_coverage=0.9,
+    drawn=1_000,
+    filtered=False,
+)

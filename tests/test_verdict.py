@@ -1,0 +1,109 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gantools.verdict import Check, paired_error
+
+GOOD = Check(
+    held_out=200,
+    real_accuracy=0.9,
+    accuracy=0.95,
+    error=0.01,
+    real_agreement=0.9,
+    agreement=0.9,
+    worst_class="b",
+    worst_agreement=0.8,
+    memorisation=1.0,
+    coverage=0.8,
+    real_coverage=0.9,
+    drawn=1_000,
+    filtered=False,
+)
+
+
+def test_the_interval_reaches_two_standard_errors_either_way():
+    assert GOOD.gain == pytest.approx(0.05)
+    assert GOOD.interval == pytest.approx((0.03, 0.07))
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "verdict"),
+    [
+        (0.05, 0.01, "worth using: accuracy 0.5000 → 0.5500 (+0.0500)"),
+        (0.05, 0.024, "worth using"),
+        (0.05, 0.026, "no measurable gain: +0.0500, from -0.0020 to +0.1020"),
+        (0.0, 0.0, "no measurable gain"),
+        (-0.05, 0.026, "no measurable gain"),
+        (-0.05, 0.024, "do not use: classifiers get worse with them (-0.0500)"),
+    ],
+)
+def test_the_interval_of_the_gain_decides(gain, error, verdict):
+    check = replace(GOOD, real_accuracy=0.5, accuracy=0.5 + gain, error=error)
+    assert check.verdict.startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    ("fine", "bad", "reason"),
+    [
+        ({"memorisation": 0.91}, {"memorisation": 0.89}, "close to training images (memorisation 0.89; new images: 1)"),
+        ({"coverage": 0.46}, {"coverage": 0.44}, "too little variety (coverage 0.44; real images: 0.90)"),
+        ({"agreement": 0.81}, {"agreement": 0.79}, "too many wrong labels (agreement 0.79; real: 0.90)"),
+        ({"worst_agreement": 0.51}, {"worst_agreement": 0.49}, "class b fits its label in 49% only"),
+        ({"filtered": True}, {"filtered": True, "missing": 7}, "the filter left 7 too few; least of class b fits"),
+    ],
+)
+def test_each_rule_forbids_by_itself_even_where_there_is_a_gain(fine, bad, reason):
+    assert replace(GOOD, **fine).verdict.startswith("worth using")
+    verdict = replace(GOOD, **bad).verdict
+    assert verdict.startswith("do not use: ")
+    assert reason in verdict
+    assert ";" not in verdict.replace(reason, "").replace("its label", "")  # no other reason
+
+
+def test_all_reasons_are_given():
+    verdict = replace(GOOD, memorisation=0.1, coverage=0.1, agreement=0.1, worst_agreement=0.0, accuracy=0.1).verdict
+    for part in ("memorisation", "variety", "wrong labels", "get worse"):
+        assert part in verdict
+
+
+def test_what_the_filter_removed_is_no_reason():
+    low = {"agreement": 0.5, "worst_agreement": 0.2}
+    assert replace(GOOD, **low).verdict.startswith("do not use")
+    assert replace(GOOD, **low, filtered=True).verdict.startswith("worth using")
+
+
+def test_the_table_is_markdown_with_as_many_cells_in_each_row():
+    lines = str(replace(GOOD, filtered=True, dropped=123)).splitlines()
+    assert {line.count("|") for line in lines} == {4}
+    assert lines[0] == "| measured | generated | real |"
+    assert "| gain (two standard errors either way) | +0.0500 (+0.0300 to +0.0700) |  |" in lines
+    assert lines[-1] == "| dropped by the filter | 123 of 1,000 drawn |  |"
+    assert "dropped" not in str(GOOD)
+
+
+def test_the_error_of_one_table_is_that_of_bonett_and_price():
+    """Eight images gained and two lost of 100, in each of three classifiers: their adjusted Wald interval."""
+    differences = torch.tensor([1.0] * 8 + [-1] * 2 + [0] * 90).repeat(3, 1)
+    n, gained, lost = 102, 9 / 102, 3 / 102
+    assert paired_error(differences) == pytest.approx(math.sqrt((gained + lost - (gained - lost) ** 2) / (n - 1)))
+
+
+def test_the_error_grows_where_classifiers_disagree():
+    alike = torch.tensor([1.0] * 4 + [0] * 96).repeat(3, 1)
+    apart = torch.zeros(3, 100)
+    apart[0, :12] = 1  # the same mean, all of it from one classifier
+    assert paired_error(apart) > 1.5 * paired_error(alike)
+
+
+@pytest.mark.parametrize(("gained", "clear"), [(5, False), (6, True)])
+def test_few_differences_are_no_certainty(gained, clear):
+    """McNemar's exact test takes six of six for significant at 5 %, not five of five."""
+    differences = torch.zeros(3, 200)
+    differences[:, :gained] = 1
+    assert (gained / 200 > 2 * paired_error(differences)) is clear
+
+
+def test_no_difference_at_all_is_no_certainty_either():
+    assert paired_error(torch.zeros(3, 200)) == pytest.approx(math.sqrt(2 / 201 / 202))
