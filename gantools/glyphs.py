@@ -9,7 +9,7 @@ An image is one character of one font, turned, slanted, widened, bent a little, 
 pressure. The test images are a fifth as many, from another seed: no picture is in both splits, but the fonts are
 shared, so a test image is a new drawing of a known shape, not a new hand.
 
-Only font files of Matplotlib are read, and all arithmetic is in float64 before it is rounded to 256 greys: every
+No font of the system is read, and all arithmetic is in float64 before it is rounded to 256 greys, so that another
 machine draws the same pictures.
 """
 
@@ -37,68 +37,11 @@ FONTS = (  # those of Matplotlib that hold letters and digits
 
 # Training images of each class of glyphs-byclass, in EMNIST's order: digits, A to Z, a to z. Its frequencies, scaled.
 BYCLASS_COUNTS = (
-    1552,
-    1700,
-    1577,
-    1604,
-    1510,
-    1394,
-    1533,
-    1649,
-    1513,
-    1528,
-    285,
-    174,
-    467,
-    209,
-    229,
-    387,
-    120,
-    140,
-    550,
-    168,
-    103,
-    217,
-    399,
-    363,
-    1117,
-    375,
-    111,
-    217,
-    942,
-    424,
-    538,
-    214,
-    217,
-    116,
-    214,
-    125,
-    442,
-    229,
-    116,
-    452,
-    1099,
-    107,
-    158,
-    397,
-    115,
-    85,
-    125,
-    681,
-    125,
-    510,
-    125,
-    99,
-    136,
-    623,
-    117,
-    796,
-    130,
-    126,
-    125,
-    126,
-    102,
-    121,
+    *(1552, 1700, 1577, 1604, 1510, 1394, 1533, 1649, 1513, 1528),
+    *(285, 174, 467, 209, 229, 387, 120, 140, 550, 168, 103, 217, 399),
+    *(363, 1117, 375, 111, 217, 942, 424, 538, 214, 217, 116, 214, 125),
+    *(442, 229, 116, 452, 1099, 107, 158, 397, 115, 85, 125, 681, 125),
+    *(510, 125, 99, 136, 623, 117, 796, 130, 126, 125, 126, 102, 121),
 )
 TEST_SHARE = 5  # a test image for every five of training
 SEEDS = {"train": 0, "test": 1}
@@ -117,7 +60,7 @@ LENGTH = (19.5, 23.5)  # pixels from end to end, the ink included
 SHIFT = (-0.5, 0.5)  # pixels
 PEN = (0.9, 1.8)  # pixels, half the width of a stroke
 EDGE = (1.0, 1.8)  # pixels from ink to ground
-BEND = 0.045  # of the length, at most
+BEND = 0.045  # of half the square below, about 0.7 pixels, at most
 PRESSURE = 0.35  # pixels, how much the pen widens or narrows on its way, at most
 THINNEST = -0.5  # pixels: a bold stroke is thinned by so much at most, or its thin parts would be lost
 
@@ -180,8 +123,7 @@ def _draw(distances: Tensor, hulls: Tensor, pens: Tensor, generator: torch.Gener
     angle, slant, width = between(*ANGLE), between(*SLANT), between(*WIDTH)
     zero = torch.zeros_like(angle)
     turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
-    lean = torch.stack([width, -slant, zero, zero + 1], 1).view(-1, 2, 2)  # y points down
-    matrix = turn @ lean
+    matrix = turn @ torch.stack([width, -slant, zero, zero + 1], 1).view(-1, 2, 2)  # y points down
     hulls = hulls @ matrix.mT
     low, high = hulls.amin(1), hulls.amax(1)
     extent = (high - low).amax(1)
@@ -216,7 +158,7 @@ def _shapes(character: str) -> tuple[Tensor, Tensor, Tensor]:
         hulls.append(begin[(begin @ directions).argmax(0)])
     known = torch.from_numpy(np.stack(distances))
     ink = known > 0
-    pens = 2 * (known * ink).sum((1, 2)) / ink.sum((1, 2))  # within a stroke the mean distance is half of its half
+    pens = 2 * (known * ink).sum((1, 2)) / ink.sum((1, 2))  # across a stroke the mean distance is a quarter of it
     return known, torch.from_numpy(np.stack(hulls)), pens
 
 
@@ -237,7 +179,7 @@ def _outline(font: str, character: str) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=len(FONTS))
 def _face(font: str) -> Any:
-    """The font file, at a size at which its outlines lose nothing by rounding."""
+    """The font file, at a size at which rounding takes nothing from its outlines that could be seen."""
     import matplotlib
     from matplotlib.ft2font import FT2Font
 

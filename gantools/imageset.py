@@ -65,7 +65,7 @@ class ImageSet:
         first = int((counts / share + 1e-6).min())  # of a division that comes out even, all
         sizes = (first * share).round().long().minimum(counts)
         if not sizes.all():
-            label = int(sizes.argmin())
+            label = int((sizes == 0).nonzero()[0])
             raise DataError(
                 f"{self.name}: long_tail({ratio}) leaves no image of class {label} ({self.classes[label]}), "
                 f"as class 0 keeps {first}; take a smaller ratio"
@@ -75,7 +75,7 @@ class ImageSet:
     def _counts_of_all(self) -> Tensor:
         counts = self.class_counts()
         if not counts.all():
-            label = int(counts.argmin())
+            label = int((counts == 0).nonzero()[0])
             raise DataError(f"{self.name}: class {label} ({self.classes[label]}) has no images")
         return counts
 
