@@ -2,7 +2,8 @@
 
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
 `runtime`, `data`, `nets`, `losses`, `recipes`, `run`, `checkpoint`, `train`, `judge`, `metrics`,
-`neighbours`, `plots`, `explore` (with `exhibit`, `previews`, `handwriting`, `walks`), `enlarge` (with `verdict`), `cli`.
+`neighbours`, `plots`, `explore` (with `exhibit`, `previews`, `handwriting`, `walks`), `enlarge` (with `verdict`),
+`cli`.
 """
 
 from pathlib import Path

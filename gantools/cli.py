@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_augment)
 
     command = commands.add_parser("data", help="download data sets into the cache")
-    command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(data.CLASSES))
+    command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(data.SOURCES))
     command.set_defaults(run=_data)
 
     command = commands.add_parser("recipe", help="print a recipe as YAML, to copy and edit")

@@ -1,34 +1,38 @@
-"""Images and labels as two tensors, from the cache, the bundled part, or the reader's own file.
+"""Data sets by name: from the cache, the bundled part, the reader's own file, or made at run time.
 
 A data set is a pair of arrays in an `.npz` file: `images` uint8 [N, C, H, W] and `labels` int64 [N].
-`load` turns it into float32 images in [-1, 1]; nothing else in the package scales pixels.
+`load` turns it into an `ImageSet`. Made at run time are the ring (points) and the sets of `gantools.glyphs`.
 """
 
-import hashlib
 import os
 import string
 import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gantools import ASSETS
+from gantools import ASSETS, glyphs
+from gantools.download import SOURCES, by_hand, fetch
+from gantools.imageset import DataError, ImageSet, from_uint8
+from gantools.imageset import to_uint8 as to_uint8  # scaling is found here, both ways
 
 DIGITS = tuple(string.digits)
+LETTERS = tuple(string.ascii_lowercase)
+ALPHANUMERIC = DIGITS + tuple(string.ascii_uppercase) + LETTERS
 CLASSES: dict[str, tuple[str, ...]] = {
     "mnist": DIGITS,
     "fashion-mnist": tuple("T-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()),
     "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
-    "emnist-letters": tuple(string.ascii_lowercase),
-    "emnist-byclass": DIGITS + tuple(string.ascii_uppercase + string.ascii_lowercase),
+    "emnist-letters": LETTERS,
+    "emnist-byclass": ALPHANUMERIC,
+    "glyphs-letters": LETTERS,
+    "glyphs-byclass": ALPHANUMERIC,
 }
 RING = "ring"  # the name of a data set of points, made on request
 RING_RADIUS, RING_SIGMA, RING_POINTS = 0.75, 0.05, 10_000
@@ -36,73 +40,6 @@ SPLITS = ("train", "test")
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
 MIN_SIDE, MAX_SIDE = 28, 64  # pixels
 MAX_CLASSES = 10_000  # of an own set: beyond that a label is an identifier
-
-
-class DataError(ValueError):
-    """A data set that is missing, damaged, or not in the format; the message names the file and the cure."""
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Images and their labels, whole and in memory.
-
-    images: float32 [N, C, H, W] in [-1, 1]; labels: int64 [N] in 0 … len(classes) - 1.
-    """
-
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-    name: str
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: Tensor | slice) -> "ImageSet":
-        """The images at these places: a slice, an index tensor int64 [M] or a mask bool [N]."""
-        return replace(self, images=self.images[index], labels=self.labels[index])
-
-    def of_class(self, label: int) -> "ImageSet":
-        """Only the images of one class."""
-        if not 0 <= label < len(self.classes):
-            raise ValueError(f"class {label} does not exist: {self.name} has the classes 0 to {len(self.classes) - 1}")
-        return self[self.labels == label]
-
-    def stratified(self, per_class: int, seed: int = 0) -> "ImageSet":
-        """`per_class` images of every class, drawn by `seed` and kept in file order.
-
-        A smaller draw with the same seed is part of a larger one. Raises `DataError` if a class is too small.
-        """
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        chosen = []
-        for label, title in enumerate(self.classes):
-            members = order[self.labels[order] == label]
-            if not 1 <= per_class <= len(members):
-                raise DataError(
-                    f"{self.name}: per_class={per_class}, but class {label} ({title}) has {len(members)} images"
-                )
-            chosen.append(members[:per_class])
-        return self[torch.cat(chosen).sort().values]
-
-    def digest(self) -> str:
-        """SHA-256 of pixels and labels: two sets with one digest train the same run."""
-        values = to_uint8(self.images) if self.images.ndim == 4 else self.images  # points are not pixels
-        content = values.numpy().tobytes() + self.labels.numpy().tobytes()
-        return hashlib.sha256(str(tuple(self.images.shape)).encode() + content).hexdigest()
-
-
-def from_uint8(pixels: np.ndarray | Tensor) -> Tensor:
-    """uint8 in 0 … 255 to float32 in [-1, 1], any shape."""
-    pixels = torch.as_tensor(pixels)
-    if pixels.dtype != torch.uint8:
-        raise TypeError(f"from_uint8 takes uint8 pixels, not {pixels.dtype}: scaling twice makes pictures black")
-    return pixels.float().div_(127.5).sub_(1)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """float in [-1, 1] to uint8 in 0 … 255, rounded; values outside are clipped. The inverse of `from_uint8`."""
-    if not images.is_floating_point():
-        raise TypeError(f"to_uint8 takes floats in [-1, 1], not {images.dtype}")
-    return images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
 def cache_dir() -> Path:
@@ -124,9 +61,9 @@ def load(
 ) -> ImageSet:
     """A data set by name, or by the path of an `.npz` file.
 
-    Looks in the cache, then among the bundled parts (and says so in one line). The network is used only
-    with `download=True`. `limit` keeps the first images in file order; `per_class` draws that many of
-    each class by `seed`. Raises `DataError` with the file and the cure.
+    Looks in the cache, then among the bundled parts (and says so in one line); the ring and the sets of glyphs are
+    made. The network is used only with `download=True`. `limit` keeps the first images in file order; `per_class`
+    draws that many of each class by `seed`. Raises `DataError` with the file and the cure.
     """
     if split not in SPLITS:
         raise DataError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
@@ -140,17 +77,21 @@ def load(
             raise DataError(f"{name}: limit={limit}, but there are {len(points):,} points")
         points = points[slice(limit)]
         return points if per_class is None else points.stratified(per_class, seed)
-    path, note = _find(name, split, download)
     known = name if name in CLASSES else None
-    images, labels = _read(path, CLASSES.get(known or ""))
+    if name in glyphs.SETS:
+        source, note, holder = f"{name}/{split}", "", "the set"
+        images, labels = glyphs.load(name, split)
+    else:
+        (source, note), holder = _find(name, split, download), "the file"
+        images, labels = _read(source, CLASSES.get(known or ""))
     classes = CLASSES[known] if known else tuple(str(label) for label in range(int(labels.max()) + 1))
     if limit is not None and not 1 <= limit <= len(images):
         cure = f" ({note})" if note else ""
-        raise DataError(f"{path}: limit={limit}, but the file has {len(images):,} images{cure}")
+        raise DataError(f"{source}: limit={limit}, but {holder} has {len(images):,} images{cure}")
     if note:
         print(f"{name}/{split}: {note}")
     chosen = slice(limit)
-    whole = ImageSet(from_uint8(images[chosen]), torch.from_numpy(labels[chosen]), classes, known or Path(name).stem)
+    whole = ImageSet(from_uint8(images[chosen]), torch.tensor(labels[chosen]), classes, known or Path(name).stem)
     return whole if per_class is None else whole.stratified(per_class, seed)
 
 
@@ -199,34 +140,36 @@ def download(name: str) -> Path:
     torchvision compares each archive with its MD5; the archives go to a new temporary folder, so what it
     compares is the file just fetched, never an older one. Raises `DataError` where that fails.
     """
-    if name not in CLASSES:
-        raise DataError(f"cannot download {name!r}: known sets are {', '.join(CLASSES)}")
+    if name in (RING, *glyphs.SETS):
+        raise DataError(f"{name} is made at run time: there is nothing to download")
+    if name not in SOURCES:
+        raise DataError(f"cannot download {name!r}: known sets are {', '.join(SOURCES)}")
     folder = cache_dir() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as fresh:
             for split in SPLITS:
-                save(folder / f"{split}.npz", *_fetch(name, split, fresh))
+                save(folder / f"{split}.npz", *fetch(name, split, fresh))
     except DataError:
         raise
     except OSError as error:
         place = Path(str(error.filename or ""))
         if error.filename and (place.is_relative_to(folder) or folder.is_relative_to(place)):
             raise DataError(f"cannot write {folder}: {error.strerror}; set GANTOOLS_DATA to another folder") from error
-        raise DataError(_by_hand(name, folder, error)) from error
+        raise DataError(by_hand(name, folder, error)) from error
     except (RuntimeError, HTTPException) as error:  # torchvision: every mirror failed, or a checksum differs
-        raise DataError(_by_hand(name, folder, error)) from error
+        raise DataError(by_hand(name, folder, error)) from error
     return folder
 
 
 def found() -> dict[str, str]:
-    """For every known set, where `load` would take it from: 'cache', 'bundled part', or 'missing'."""
+    """For every known set, where `load` would take it from: 'cache', 'bundled part', 'made here', or 'missing'."""
     places = {}
-    for name in CLASSES:
+    for name in SOURCES:
         cached = all(os.path.exists(cache_dir() / name / f"{split}.npz") for split in SPLITS)
         bundled = (ASSETS / "data" / name).is_dir()
         places[name] = "cache" if cached else "bundled part" if bundled else "missing"
-    return places
+    return places | dict.fromkeys(glyphs.SETS, "made here")
 
 
 def _find(name: str, split: str, fetch: bool) -> tuple[Path, str]:
@@ -288,34 +231,3 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[st
     top = (len(classes) if classes else MAX_CLASSES) - 1
     if not 0 <= int(labels.min()) <= int(labels.max()) <= top:
         refuse("labels", f"0 to {top}" if classes else f"from 0 up to {top:,}", f"{labels.min()} to {labels.max()}")
-
-
-def _fetch(name: str, split: str, folder: str) -> tuple[np.ndarray, np.ndarray]:
-    """One split by torchvision, in our format: images uint8 [N, C, H, W], labels int64 [N] from 0."""
-    source, train = _source(name), split == "train"
-    if name == "cifar10":
-        raw = source(folder, train=train, download=True)
-        return np.ascontiguousarray(raw.data.transpose(0, 3, 1, 2)), np.array(raw.targets)
-    if name.startswith("emnist"):
-        raw = source(folder, split=name.removeprefix("emnist-"), train=train, download=True)
-        upright = raw.data.transpose(1, 2)  # EMNIST stores each image with rows and columns exchanged
-        return upright[:, None].numpy(), raw.targets.numpy() - (name == "emnist-letters")  # its letters start at 1
-    raw = source(folder, train=train, download=True)
-    return raw.data[:, None].numpy(), raw.targets.numpy()
-
-
-def _source(name: str) -> Any:
-    """The class of torchvision that knows the set."""
-    from torchvision import datasets  # here, so that reading a bundled set does not wait for it
-
-    if name.startswith("emnist"):
-        return datasets.EMNIST
-    return {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[name]
-
-
-def _by_hand(name: str, folder: Path, error: Exception) -> str:
-    tried = getattr(_source(name), "mirrors", None) or [getattr(_source(name), "url", "torchvision's address")]
-    return (
-        f"downloading {name} with torchvision failed ({error}). Tried {', '.join(tried)}. Fetch it elsewhere and put "
-        f"train.npz and test.npz, each with `images` uint8 [N, C, H, W] and `labels` int64 [N], into {folder}"
-    )

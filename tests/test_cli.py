@@ -232,7 +232,7 @@ def test_data_downloads_into_the_cache_and_prints_the_folder(monkeypatch, capsys
     def fetch(name, split, folder):
         return np.zeros((3, 1, 28, 28), np.uint8), np.arange(3)
 
-    monkeypatch.setattr(data, "_fetch", fetch)
+    monkeypatch.setattr(data, "fetch", fetch)
     assert cli.main(["data", "mnist", "fashion-mnist"]) == 0
     folders = [data.cache_dir() / name for name in ("mnist", "fashion-mnist")]
     assert capsys.readouterr().out.splitlines() == [str(folder) for folder in folders]

@@ -188,6 +188,79 @@ def test_the_digest_follows_pixels_labels_and_shape(tiny):
     assert len({digest, *(other.digest() for other in others)}) == 4
 
 
+# Classes of unequal size
+
+
+@pytest.fixture
+def unequal(make_set):
+    """Classes of 10, 30, 20 and 40 images."""
+    labels = torch.tensor([0] * 10 + [1] * 30 + [2] * 20 + [3] * 40)
+    return ImageSet(make_set(100).images, labels, tuple("abcd"), "unequal")[torch.randperm(100)]
+
+
+def test_class_counts_has_a_place_for_every_class(unequal):
+    counts = unequal.class_counts()
+    assert (counts.tolist(), counts.dtype) == ([10, 30, 20, 40], torch.int64)
+    assert unequal[unequal.labels < 2].class_counts().tolist() == [10, 30, 0, 0]
+    assert data.ring(80).class_counts().tolist() == [10] * 8
+
+
+def test_cutting_to_the_smallest_is_the_stratified_draw_of_its_size(unequal):
+    cut = unequal.cut_to_smallest(seed=1)
+    assert cut.class_counts().tolist() == [10] * 4
+    assert cut.digest() == unequal.stratified(10, seed=1).digest()
+    assert cut.digest() != unequal.cut_to_smallest(seed=2).digest()
+
+
+def test_sizes_of_a_long_tail_fall_geometrically(make_set):
+    even = make_set(400, classes=4)
+    assert even.long_tail(8).class_counts().tolist() == [100, 50, 25, 12]  # 12.5 rounds to even
+    assert even.long_tail(1).class_counts().tolist() == [100] * 4
+    assert even.long_tail(64).class_counts().tolist() == [100, 25, 6, 2]
+
+
+def test_a_long_tail_of_ten_digits_has_the_asked_ratio_and_a_constant_step():
+    sizes = data.load("mnist").long_tail(10).class_counts().double()
+    assert sizes[0] == 1001  # all of the first class
+    assert sizes[9] == 100
+    assert torch.allclose(sizes[:-1] / sizes[1:], torch.full((9,), 10 ** (1 / 9), dtype=torch.float64), rtol=0.01)
+
+
+def test_the_first_class_gives_way_where_a_later_one_cannot_follow(make_set, unequal):
+    labels = torch.tensor([0] * 40 + [1] * 5 + [2] * 40 + [3] * 40)
+    narrow = ImageSet(make_set(125).images, labels, tuple("abcd"), "narrow")
+    assert narrow.long_tail(8).class_counts().tolist() == [10, 5, 2, 1]
+    assert unequal.long_tail(1).class_counts().tolist() == [10] * 4
+
+
+def test_a_long_tail_follows_its_seed_and_keeps_the_order_and_a_steeper_one_lies_within(make_set):
+    even = make_set(400, classes=4)
+    one, again, other = (even.long_tail(4, seed) for seed in (1, 1, 2))
+    assert one.digest() == again.digest() != other.digest()
+    kept = {image.numpy().tobytes() for image in one.images}
+    assert all(image.numpy().tobytes() in kept for image in even.long_tail(8, 1).images)
+    places = [next(i for i, image in enumerate(even.images) if torch.equal(image, drawn)) for drawn in one.images]
+    assert places == sorted(places)
+    assert torch.equal(one.labels, even.labels[places])
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0, -3, float("nan"), float("inf")])
+def test_a_ratio_below_one_is_refused(tiny, ratio):
+    with pytest.raises(DataError, match=rf"long_tail\({ratio}\): .*from 1 up"):
+        tiny.long_tail(ratio)
+
+
+def test_a_ratio_that_leaves_a_class_without_images_is_refused(tiny):
+    with pytest.raises(DataError, match=r"tiny: long_tail\(100\) leaves no image of class 5 \(5\), as class 0 keeps 4"):
+        tiny.long_tail(100)
+
+
+@pytest.mark.parametrize("cut", [lambda part: part.cut_to_smallest(), lambda part: part.long_tail(2)])
+def test_a_class_without_images_cannot_be_cut_to(tiny, cut):
+    with pytest.raises(DataError, match=r"tiny: class 3 \(3\) has no images"):
+        cut(tiny[tiny.labels != 3])
+
+
 def test_found_tells_cache_part_and_missing():
     in_cache("emnist-letters", "train")
     in_cache("fashion-mnist", "train")
