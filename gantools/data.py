@@ -10,6 +10,7 @@ import string
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -82,6 +83,10 @@ class ImageSet:
                 )
             chosen.append(members[:per_class])
         return self[torch.cat(chosen).sort().values]
+
+    def first_of_each(self, counts: Sequence[int]) -> "ImageSet":
+        """The first images of each class, sorted by class: as many as `counts` says for it, or as there are."""
+        return self[torch.cat([torch.nonzero(self.labels == label)[:count, 0] for label, count in enumerate(counts)])]
 
     def digest(self) -> str:
         """SHA-256 of pixels and labels: two sets with one digest train the same run."""
