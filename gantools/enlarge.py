@@ -5,7 +5,6 @@ so labels are named, and features made, by a classifier that was trained on the 
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gantools import classify, data, metrics, neighbours, plots, recipes, train
+from gantools import classify, data, metrics, plots, recipes, train
 from gantools.data import DataError, ImageSet
 from gantools.nets import ConvClassifier
 from gantools.run import Run
 from gantools.runtime import mix_seed
-from gantools.verdict import Check, paired_error
+from gantools.verdict import Check, likeness, paired_error
 
 STEPS = 2_400  # of the GAN
 HELD_OUT, LEAST_HELD_OUT, LEAST = 0.2, 3, 10  # share of a class, images of a class; images that a class must have
@@ -52,8 +51,8 @@ class Enlarged:
 - Accuracy: mean of {CLASSIFIERS} classifiers of {CLASSIFIER_STEPS} updates each, with the generated images or without.
   The interval allows for other held-out images and other classifiers, not for another GAN.
 - There is no judge for this set: labels are named, and features made, by the first classifier of the real images.
-- Label agreement counts every image drawn, before any filter; coverage and memorisation are of images as written, as
-  many of each class as of held-out and of training images.
+- Label agreement counts every image drawn, before any filter; the numbers below it are of what the filter left.
+  Coverage and memorisation compare as many images of each class as were held out.
 - Test later models on images that are not in this file.
 """
 
@@ -101,8 +100,8 @@ def enlarge(
     with tqdm(None, "classifiers", 2 * CLASSIFIERS, file=sys.stdout) as bar:
         by_real = _train_classifiers(rest, seed, bar)
         pool, numbers = draw(run, by_real[0], max(per_class, metrics.PER_CLASS), filtered=filtered, seed=seed)
-        likeness = _likeness(by_real[0], pool, rest, held_out)
-        generated = first_of_each(pool, [per_class] * len(images.classes))
+        alike = likeness(by_real[0], pool, rest, held_out)
+        generated = pool.first_of_each([per_class] * len(images.classes))
         by_both = _train_classifiers(_joined(rest, generated), seed, bar)
     real_right, right = (
         torch.stack([classify.named(network, held_out.images) == held_out.labels for network in networks]).double()
@@ -117,7 +116,7 @@ def enlarge(
         filtered=filtered,
         missing=per_class * len(images.classes) - len(generated),
         **numbers,
-        **likeness,
+        **alike,
     )
     both = _joined(images, generated)
     return Enlarged(both, torch.arange(len(both)) >= len(images), run, check)
@@ -163,13 +162,7 @@ def draw(
         "drawn": int(total.sum()),
         "dropped": int((total - right).sum()) if filtered else 0,
     }
-    return first_of_each(made, [per_class] * classes), numbers
-
-
-def first_of_each(images: ImageSet, counts: Sequence[int]) -> ImageSet:
-    """The first images of each class, sorted by class: as many as `counts` says for the class, or as there are."""
-    places = [torch.nonzero(images.labels == label).flatten()[:count] for label, count in enumerate(counts)]
-    return images[torch.cat(places)]
+    return made.first_of_each([per_class] * classes), numbers
 
 
 def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) -> Path:
@@ -220,21 +213,6 @@ def _train_classifiers(images: ImageSet, seed: int, bar: tqdm) -> list[ConvClass
         trained.append(classify.train_classifier(images.images, images.labels, len(images.classes), **options))
         bar.update()
     return trained
-
-
-def _likeness(classifier: ConvClassifier, pool: ImageSet, rest: ImageSet, held_out: ImageSet) -> dict[str, float]:
-    """Memorisation and coverage, between equally many images of each class."""
-    parts = (pool, rest, held_out)
-    counts = torch.stack([part.labels.bincount(minlength=len(part.classes)) for part in parts]).amin(0).tolist()
-    if sum(counts) <= neighbours.NEIGHBOURS:
-        raise DataError(f"{rest.name}: the filter drops nearly all that the GAN draws; train it longer (--steps)")
-    made, known, new = (first_of_each(part, counts).images for part in parts)
-    made_seen, known_seen, new_seen = (classify.features(classifier, part) for part in (made, known, new))
-    return {
-        "memorisation": neighbours.memorisation(made, new, rest.images),
-        "coverage": neighbours.density_coverage(new_seen, made_seen)[1],
-        "real_coverage": neighbours.density_coverage(new_seen, known_seen)[1],
-    }
 
 
 def _joined(one: ImageSet, other: ImageSet) -> ImageSet:

@@ -89,6 +89,10 @@ class ImageSet:
             chosen.append(members[:size])
         return self[torch.cat(chosen).sort().values]
 
+    def first_of_each(self, counts: Sequence[int]) -> "ImageSet":
+        """The first images of each class, sorted by class: as many as `counts` says for it, or as there are."""
+        return self[torch.cat([torch.nonzero(self.labels == label)[:count, 0] for label, count in enumerate(counts)])]
+
     def digest(self) -> str:
         """SHA-256 of pixels and labels: two sets with one digest train the same run."""
         values = to_uint8(self.images) if self.images.ndim == 4 else self.images  # points are not pixels

@@ -268,7 +268,12 @@ def within_class_variance_per_class(images: Tensor | Seen, dataset: str) -> Tens
 
 def total_variances(seen: Seen) -> Tensor:
     """The trace of the covariance of the features of each class that the judge names, float64 [classes]."""
-    members = [seen.features[seen.named == label].double() for label in range(len(seen.judge.classes))]
+    return class_variances(seen.features, seen.named, len(seen.judge.classes))
+
+
+def class_variances(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The trace of the covariance of features [N, D] of each class, float64 [classes]; NaN below two images."""
+    members = [features[labels == label].double() for label in range(classes)]
     nan = torch.tensor(torch.nan, dtype=torch.float64)
     return torch.stack([part.var(0).sum() if len(part) > 1 else nan for part in members])
 

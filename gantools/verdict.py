@@ -6,8 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gantools import classify, metrics, neighbours
+from gantools.data import DataError, ImageSet
+from gantools.nets import ConvClassifier
+
 # Beyond these, generated images are not to be used.
-COPIES, VARIETY = 0.9, 0.5  # memorisation below; coverage below this share of that of real images
+COPIES, VARIETY = 0.9, 0.5  # memorisation below; coverage, or variance within a class, below this share of real
 LABELS_OFF, WORST_CLASS = 0.1, 0.5  # label agreement so far below that of real images; of one class below
 
 
@@ -26,6 +30,7 @@ class Check:
     memorisation: float
     coverage: float
     real_coverage: float
+    variance: float  # of the features within a class, over that of the held-out images
     drawn: int
     filtered: bool
     dropped: int = 0
@@ -44,9 +49,10 @@ class Check:
     def verdict(self) -> str:
         """ "worth using", "no measurable gain" or "do not use", with the reasons.
 
-        Do not use: memorisation below 0.9; coverage below half that of real images; without the filter, label
-        agreement more than 0.1 below that of real images, or below 0.5 for one class; with it, images that it could
-        not supply; a gain whose interval lies below 0. Worth using: else, a gain whose interval lies above 0.
+        Do not use: memorisation below 0.9; coverage or variance within a class below half that of real images;
+        without the filter, label agreement more than 0.1 below that of real images, or below 0.5 for one class; with
+        it, images that it could not supply; a gain whose interval lies below 0. Worth using: else, a gain whose
+        interval lies above 0.
         """
         low, high = self.interval
         against = []
@@ -54,6 +60,8 @@ class Check:
             against.append(f"they lie close to training images (memorisation {self.memorisation:.2f}; new images: 1)")
         if self.coverage < VARIETY * self.real_coverage:
             against.append(f"too little variety (coverage {self.coverage:.2f}; real images: {self.real_coverage:.2f})")
+        elif self.variance < VARIETY:
+            against.append(f"too little variety (variance within a class {self.variance:.2f}; real images: 1)")
         if self.missing:
             against.append(
                 f"the filter left {self.missing:,} too few; least of class {self.worst_class} fits its label"
@@ -82,10 +90,38 @@ class Check:
             (f"label agreement, worst class ({self.worst_class})", f"{self.worst_agreement:.4f}", ""),
             ("memorisation (distance ratio)", f"{self.memorisation:.3f}", "1"),
             ("coverage of the held-out images", f"{self.coverage:.3f}", f"{self.real_coverage:.3f}"),
+            ("variance within a class", f"{self.variance:.3f}", "1"),
         ]
         if self.filtered:
             rows.append(("dropped by the filter", f"{self.dropped:,} of {self.drawn:,} drawn", ""))
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def likeness(classifier: ConvClassifier, made: ImageSet, rest: ImageSet, held_out: ImageSet) -> dict[str, float]:
+    """The numbers of `Check` that compare generated images with those held out, and with `rest`, the training images.
+
+    Memorisation and coverage are taken between equally many images of each class. Raises `DataError` where fewer than
+    six are left to compare.
+    """
+    parts, classes = (made, rest, held_out), len(made.classes)
+    counts = torch.stack([part.labels.bincount(minlength=classes) for part in parts]).amin(0).tolist()
+    if sum(counts) <= neighbours.NEIGHBOURS:
+        raise DataError(f"{rest.name}: the filter drops nearly all that the GAN draws; train it longer (--steps)")
+    fake, known, new = (part.first_of_each(counts).images for part in parts)
+    fake_seen, known_seen, new_seen = (classify.features(classifier, part) for part in (fake, known, new))
+    fake_variance, real_variance = (_variance(classifier, part) for part in (made, held_out))
+    return {
+        "memorisation": neighbours.memorisation(fake, new, rest.images),
+        "coverage": neighbours.density_coverage(new_seen, fake_seen)[1],
+        "real_coverage": neighbours.density_coverage(new_seen, known_seen)[1],
+        "variance": fake_variance / real_variance,  # with few held-out images, coverage overlooks pictures all alike
+    }
+
+
+def _variance(classifier: ConvClassifier, images: ImageSet) -> float:
+    """The mean over the classes, by the names that the classifier gives: wrong labels are no variety."""
+    seen, named = classify.features(classifier, images.images), classify.named(classifier, images.images)
+    return float(metrics.class_variances(seen, named, len(images.classes)).nanmean())
 
 
 def paired_error(differences: Tensor) -> float:

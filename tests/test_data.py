@@ -365,6 +365,13 @@ def test_a_file_out_of_format_is_refused(tmp_path, content, expected, found):
         assert part in str(refusal.value)
 
 
+def test_the_first_of_each_class_are_sorted_and_as_many_as_there_are(make_set):
+    images = make_set(count=9, classes=2)
+    some = images.first_of_each([2, 7])
+    assert torch.equal(some.images, images.images[[0, 2, 1, 3, 5, 7]])
+    assert some.labels.tolist() == [0, 0, 1, 1, 1, 1]
+
+
 def test_more_arrays_are_kept_in_the_file_and_left_alone_by_load(tmp_path):
     pixels, labels = np.zeros((3, 1, 28, 28), np.uint8), np.arange(3)
     path = data.save(tmp_path / "own.npz", pixels, labels, generated=np.array([False, True, True]))

@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from gantools.verdict import Check, paired_error
+from gantools.data import DataError, ImageSet
+from gantools.verdict import Check, likeness, paired_error
 
 GOOD = Check(
     held_out=200,
@@ -18,6 +20,7 @@ GOOD = Check(
     memorisation=1.0,
     coverage=0.8,
     real_coverage=0.9,
+    variance=1.0,
     drawn=1_000,
     filtered=False,
 )
@@ -49,6 +52,7 @@ def test_the_interval_of_the_gain_decides(gain, error, verdict):
     [
         ({"memorisation": 0.91}, {"memorisation": 0.89}, "close to training images (memorisation 0.89; new images: 1)"),
         ({"coverage": 0.46}, {"coverage": 0.44}, "too little variety (coverage 0.44; real images: 0.90)"),
+        ({"variance": 0.51}, {"variance": 0.49}, "too little variety (variance within a class 0.49; real images: 1)"),
         ({"agreement": 0.81}, {"agreement": 0.79}, "too many wrong labels (agreement 0.79; real: 0.90)"),
         ({"worst_agreement": 0.51}, {"worst_agreement": 0.49}, "class b fits its label in 49% only"),
         ({"filtered": True}, {"filtered": True, "missing": 7}, "the filter left 7 too few; least of class b fits"),
@@ -81,6 +85,52 @@ def test_the_table_is_markdown_with_as_many_cells_in_each_row():
     assert "| gain (two standard errors either way) | +0.0500 (+0.0300 to +0.0700) |  |" in lines
     assert lines[-1] == "| dropped by the filter | 123 of 1,000 drawn |  |"
     assert "dropped" not in str(GOOD)
+
+
+class Sees(nn.Module):
+    """A classifier whose features are the pixels of the first row, and which names the class by the first of them."""
+
+    def features(self, x):
+        return x[:, 0, 0]
+
+    def forward(self, x):
+        return nn.functional.one_hot((x[:, 0, 0, 0] > 0).long(), 2).float()
+
+
+def clouds(counts, spread=0.2, seed=0):
+    """Images of one row of eight pixels, around one point for each class."""
+    labels = torch.arange(2).repeat_interleave(torch.tensor(counts))
+    noise = torch.randn(len(labels), 1, 1, 8, generator=torch.Generator().manual_seed(seed))
+    return ImageSet((2 * labels - 1).view(-1, 1, 1, 1) + spread * noise, labels, ("a", "b"), "clouds")
+
+
+def test_images_like_the_held_out_ones_score_as_real_ones():
+    numbers = likeness(Sees(), clouds((500, 500), seed=1), clouds((400, 100)), clouds((100, 25), seed=2))
+    assert numbers["memorisation"] == pytest.approx(1, abs=0.05)
+    assert numbers["coverage"] == pytest.approx(numbers["real_coverage"], abs=0.06)
+    assert numbers["real_coverage"] > 0.9
+    assert numbers["variance"] == pytest.approx(1, abs=0.15)
+
+
+def test_copies_and_pictures_all_alike_are_seen():
+    rest, held_out = clouds((400, 100)), clouds((100, 25), seed=2)
+    copies = likeness(Sees(), rest, rest, held_out)
+    assert copies["memorisation"] < 0.01
+    alike = likeness(Sees(), clouds((200, 200), spread=0.02, seed=1), rest, held_out)
+    assert alike["variance"] == pytest.approx(0.01, rel=0.2)
+    assert alike["coverage"] > 0.5 * alike["real_coverage"]  # among so few it overlooks this
+
+
+def test_wrong_labels_are_no_variety():
+    made = clouds((200, 200), spread=0.02, seed=1)
+    mixed = ImageSet(made.images, made.labels[torch.randperm(400)], made.classes, made.name)
+    numbers = likeness(Sees(), mixed, clouds((400, 100)), clouds((100, 25), seed=2))
+    assert numbers["variance"] == pytest.approx(0.01, rel=0.2)
+
+
+def test_next_to_nothing_cannot_be_compared():
+    with pytest.raises(DataError, match="drops nearly all"):
+        likeness(Sees(), clouds((5, 0)), clouds((40, 10)), clouds((10, 5)))
 
 
 def test_the_error_of_one_table_is_that_of_bonett_and_price():
