@@ -67,7 +67,7 @@ THINNEST = -0.5  # pixels: a bold stroke is thinned by so much at most, or its t
 FRAME = 0.75  # the square in which distances are known reaches so far from the middle, in lengths of the glyph
 CELLS = 40  # a side of that square
 KNOTS = 5  # a side of the coarse grid whose random values bend and press
-EM = 100  # pixels, the size at which outlines are read
+EM, FINE = 1_000, 100  # pixels, the size at which outlines are read, and that at which curves become straight pieces
 CHUNK = 250  # images drawn at once
 
 # From values at the knots to those at the pixels, [28, 5]: cosine waves in between.
@@ -170,7 +170,9 @@ def _outline(font: str, character: str) -> tuple[np.ndarray, np.ndarray]:
     new = hasattr(ft2font, "LoadFlags")  # since Matplotlib 3.10
     face = _face(font)
     face.load_char(ord(character), flags=ft2font.LoadFlags.NO_HINTING if new else ft2font.LOAD_NO_HINTING)
-    polygons = Outline(*face.get_path()).to_polygons(closed_only=False)
+    points, codes = face.get_path()
+    half_units = (points * face.units_per_EM / EM * 2).round()  # whole numbers in the file, whatever FreeType rounded
+    polygons = Outline(half_units / face.units_per_EM / 2 * FINE, codes).to_polygons(closed_only=False)
     begin, end = (np.concatenate([polygon[part] for polygon in polygons]) for part in (slice(-1), slice(1, None)))
     low, high = begin.min(0), begin.max(0)
     begin, end = ((ends - (low + high) / 2) / (high - low).max() * [1, -1] for ends in (begin, end))
@@ -179,7 +181,7 @@ def _outline(font: str, character: str) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=len(FONTS))
 def _face(font: str) -> Any:
-    """The font file, at a size at which rounding takes nothing from its outlines that could be seen."""
+    """The font file, at a size at which FreeType's rounding is finer than the units of its outlines."""
     import matplotlib
     from matplotlib.ft2font import FT2Font
 
