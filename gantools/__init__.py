@@ -2,7 +2,7 @@
 
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
 `runtime`, `data`, `nets`, `losses`, `recipes`, `run`, `checkpoint`, `train`, `judge`, `metrics`,
-`plots`, `explore`, `cli`.
+`trials`, `arms`, `plan`, `study`, `evidence`, `plots`, `study_plots`, `explore`, `cli`.
 """
 
 from pathlib import Path

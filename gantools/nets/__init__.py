@@ -6,7 +6,13 @@ float [N, classes]; unconditional networks ignore it. Constructors take what the
 `classes` for conditional networks, and `z_dim` for a generator.
 """
 
-from gantools.nets.classifier import FEATURES, ConvClassifier
+from gantools.nets.classifier import (
+    FEATURES,
+    ConvClassifier,
+    DenseClassifier,
+    PlainConvClassifier,
+    SmallConvClassifier,
+)
 from gantools.nets.conditional import (
     CDCGANDiscriminator,
     CDCGANGenerator,
@@ -36,12 +42,15 @@ __all__ = [
     "CGANSNGenerator",
     "ClassEmbedding",
     "ConvClassifier",
+    "DenseClassifier",
     "MLPDiscriminator",
     "MLPGenerator",
+    "PlainConvClassifier",
     "PointDiscriminator",
     "PointGenerator",
     "ProjectionDiscriminator",
     "ProjectionGenerator",
+    "SmallConvClassifier",
     "dcgan_cifar10_discriminator",
     "dcgan_cifar10_generator",
     "dcgan_mnist_discriminator",
