@@ -145,7 +145,7 @@ MAIN = Study(
     subsets=5,
     gan_steps=(1_900,) * 5,
 )
-"""The comparison: 2,080 trainings of classifiers and 26 of generators, at most eight minutes of a core each."""
+"""The comparison: 2,040 trainings of classifiers and 26 of generators, at most eight minutes of a core each."""
 
 REPLICATION = Study(
     arms=("real", "gan", "gan only", "published mistake"),
@@ -176,9 +176,9 @@ SMOKE = replace(
     gan_steps=(2, 2),
     seeds=1,
     block=80,
-    held_out=100,
-    images=500,
-    tests=200,
+    held_out=50,
+    images=300,
+    tests=100,
 )
 SMOKE_REPLICATION = replace(
     REPLICATION,

@@ -152,16 +152,20 @@ def run_trial(study: Study, trial: Trial, out: Path) -> tuple[Row, np.ndarray]:
     return row, (~right).nonzero().squeeze(1).numpy().astype(np.uint16)
 
 
-@lru_cache(maxsize=1)
 def images_of(study: Study) -> tuple[ImageSet, ImageSet]:
     """MNIST's training and test images as far as the study needs them. Raises `DataError` where there are fewer."""
+    return _mnist(study.images, study.tests)
+
+
+@lru_cache(maxsize=1)
+def _mnist(images: int, tests: int) -> tuple[ImageSet, ImageSet]:
     train, test = data.load("mnist"), data.load("mnist", "test")
-    if len(train) < study.images:
+    if len(train) < images:
         raise DataError(
-            f"the study needs {study.images:,} training images of MNIST and finds {len(train):,}: "
+            f"the study needs {images:,} training images of MNIST and finds {len(train):,}: "
             "`python -m gantools data mnist` downloads them; --smoke shows the way on the bundled ones"
         )
-    return train[: study.images], test[: study.tests]
+    return train[:images], test[:tests]
 
 
 def _seen_by(study: Study, name: str) -> ImageSet:
