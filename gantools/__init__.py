@@ -3,7 +3,7 @@
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
 `runtime`, `data`, `nets`, `losses`, `recipes`, `run`, `checkpoint`, `train`, `judge`, `metrics`,
 `neighbours`, `plots`, `explore` (with `exhibit`, `previews`, `handwriting`, `walks`), `enlarge` (with `verdict`),
-`cli`.
+`trials`, `arms`, `plan`, `study`, `evidence`, `study_plots`, `cli`.
 """
 
 from pathlib import Path

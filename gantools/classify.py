@@ -1,5 +1,7 @@
 """Train a classifier on images and labels, real or generated, and score it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -12,36 +14,52 @@ EPOCHS, BATCH, RATE = 12, 64, 2e-3
 
 
 def train_classifier(
-    images: Tensor, labels: Tensor, classes: int, seed: int = 0, *, steps: int | None = None
-) -> ConvClassifier:
-    """A small CNN trained on images [N, C, H, W] in [-1, 1] and labels [N], in eval mode.
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    seed: int = 0,
+    *,
+    network: Callable[..., nn.Module] = ConvClassifier,
+    steps: int | None = None,
+    rate: float = RATE,
+    one_cycle: bool = True,
+    augment: Callable[[Tensor], Tensor] | None = None,
+) -> nn.Module:
+    """A classifier that learned from images [N, C, H, W] in [-1, 1] and labels [N], in eval mode.
 
-    For twelve epochs, or for `steps` updates: sets of different size are compared after equally many.
+    By default a small CNN, for twelve epochs. `network(image_shape, classes)` builds another; `steps` counts batches
+    of 64 instead, epoch after epoch. Adam; its rate rises to `rate` and falls to nothing, or stays there without
+    `one_cycle`. `augment` changes each batch [B, C, H, W] before it is seen, and may draw from torch's random state.
     """
+    if steps is not None and steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    per_epoch = max(1, len(images) // BATCH)
+    steps = steps or EPOCHS * per_epoch
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = ConvClassifier(images.shape[1:], classes).to(images.device, memory_format=torch.channels_last)
-        optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
-        per_epoch = max(1, len(images) // BATCH)
-        steps = steps or EPOCHS * per_epoch
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+        learner = network(images.shape[1:], classes).to(images.device, memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(learner.parameters(), lr=rate, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps) if one_cycle else None
         for step in range(steps):
-            if step % per_epoch == 0:
-                batches = torch.randperm(len(images)).split(BATCH)
-            index = batches[step % per_epoch]
+            place = step % per_epoch * BATCH
+            if place == 0:
+                order = torch.randperm(len(images))
+            index = order[place : place + BATCH]
+            x = augment(images[index]) if augment else images[index]
             with autocast_for("auto", images.device):
-                logits = network(images[index].contiguous(memory_format=torch.channels_last))
+                logits = learner(x.contiguous(memory_format=torch.channels_last))
             loss = cross_entropy(logits.float(), labels[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
-    return network.eval()
+            if schedule:
+                schedule.step()
+    return learner.eval()
 
 
 @torch.no_grad()
-def named(network: nn.Module, images: Tensor) -> Tensor:
-    """The class that a classifier in eval mode names for each of images [N, C, H, W], int64 [N]."""
+def predictions(network: nn.Module, images: Tensor) -> Tensor:
+    """The class that a classifier in eval mode names for each image, int64 [N]."""
     return torch.cat([network(x).argmax(1) for x in images.split(500)])
 
 
@@ -53,4 +71,4 @@ def features(network: ConvClassifier, images: Tensor) -> Tensor:
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
     """The share of images whose class a classifier in eval mode names."""
-    return int((named(network, images.images) == images.labels).sum()) / len(images)
+    return int((predictions(network, images.images) == images.labels).sum()) / len(images)

@@ -1,4 +1,4 @@
-"""`python -m gantools …`: train, sample, evaluate, augment, data, recipe, info.
+"""`python -m gantools …`: train, sample, evaluate, augment, study, data, recipe, info.
 
 An error is one line on stderr and exit code 2.
 """
@@ -13,7 +13,7 @@ import torch
 import yaml
 from accelerate import PartialState
 
-from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, train
+from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, study, train
 from gantools.recipes import RecipeError
 from gantools.run import Run
 
@@ -84,6 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--resume", action="store_true", help="go on with the GAN beside --out, and replace --out")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_augment)
+
+    command = commands.add_parser("study", help="do generated images help a classifier that has few real ones?")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where it goes on, too")
+    command.add_argument("--smoke", action="store_true", help="the whole way in seconds, on bundled images")
+    command.add_argument("--stage", choices=study.STAGES, help="one stage (default: all)")
+    command.add_argument("--sizes", type=_sizes, metavar="N,N", help="only these numbers of real images")
+    command.add_argument("--subsets", type=int, metavar="N", help="only the first N subsets of each size")
+    command.add_argument("--jobs", type=int, metavar="N", help="processes side by side, one thread each (default: 1)")
+    command.add_argument("--row", metavar="FIELD=VALUE,…", help="train this row again, as arm=gan,size=1000,dose=1,…")
+    command.set_defaults(run=_study)
 
     command = commands.add_parser("data", help="download data sets into the cache")
     command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(data.SOURCES))
@@ -168,6 +178,29 @@ def _augment(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     print(f"{enlarged}\n{enlarged.save(out)}: {enlarged.verdict}")
+
+
+def _study(options: argparse.Namespace) -> None:
+    if options.row:
+        row = study.run_row(options.row, options.out, smoke=options.smoke)
+        print(f"{row.trial}: accuracy {row.accuracy:g}, validation {row.validation:g}, {row.seconds:.1f} s")
+        return
+    rows = study.run(
+        options.out,
+        [options.stage] if options.stage else study.STAGES,
+        smoke=options.smoke,
+        sizes=options.sizes,
+        subsets=options.subsets,
+        jobs=options.jobs,
+    )
+    print(f"{options.out / study.ROWS}: {len(rows):,} rows")
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers such as 100,1000") from error
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -104,7 +104,9 @@ def enlarge(
         generated = pool.first_of_each([per_class] * len(images.classes))
         by_both = _train_classifiers(_joined(rest, generated), seed, bar)
     real_right, right = (
-        torch.stack([classify.named(network, held_out.images) == held_out.labels for network in networks]).double()
+        torch.stack(
+            [classify.predictions(network, held_out.images) == held_out.labels for network in networks]
+        ).double()
         for networks in (by_real, by_both)
     )
     check = Check(
@@ -145,7 +147,7 @@ def draw(
     for attempt in range(TRIES if filtered else 1):
         asked = wanted.repeat_interleave(per_class)
         images = data.from_uint8(data.to_uint8(run.sample(labels=asked, seed=mix_seed(seed, attempt))))
-        fits = classify.named(classifier, images) == asked
+        fits = classify.predictions(classifier, images) == asked
         right += asked[fits].bincount(minlength=classes)
         total += asked.bincount(minlength=classes)
         kept.append((images[fits], asked[fits]) if filtered else (images, asked))

@@ -120,7 +120,7 @@ def likeness(classifier: ConvClassifier, made: ImageSet, rest: ImageSet, held_ou
 
 def _variance(classifier: ConvClassifier, images: ImageSet) -> float:
     """The mean over the classes, by the names that the classifier gives: wrong labels are no variety."""
-    seen, named = classify.features(classifier, images.images), classify.named(classifier, images.images)
+    seen, named = classify.features(classifier, images.images), classify.predictions(classifier, images.images)
     return float(metrics.class_variances(seen, named, len(images.classes)).nanmean())
 
 

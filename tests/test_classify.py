@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from gantools import classify
-from gantools.classify import accuracy, features, named, train_classifier
+from gantools.classify import accuracy, features, predictions, train_classifier
 from gantools.data import ImageSet
 
 
@@ -67,7 +69,7 @@ def test_named_and_features_are_what_the_network_says_over_several_batches(train
     with torch.no_grad():
         seen = trained.features(images)
         assert torch.allclose(features(trained, images), seen, atol=1e-5)
-        assert torch.equal(named(trained, images), trained.head(seen).argmax(1))
+        assert torch.equal(predictions(trained, images), trained.head(seen).argmax(1))
 
 
 def test_torchs_random_state_stays(few):
@@ -88,3 +90,63 @@ def test_accuracy_is_the_share_of_images_named_right(wrong, expected):
     named = torch.where(torch.arange(1_200) < wrong, (labels + 1) % 3, labels)
     logits = torch.eye(3)[named][:, :, None, None]  # the images are their own logits
     assert accuracy(nn.Flatten(), ImageSet(logits, labels, ("a", "b", "c"), "made")) == expected
+
+
+def test_the_class_named_for_each_image():
+    logits = torch.eye(3)[torch.tensor([2, 0, 1]).repeat(400)][:, :, None, None]
+    assert predictions(nn.Flatten(), logits).tolist() == [2, 0, 1] * 400
+
+
+# What the study asks for
+
+
+def dense(image_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, classes))
+
+
+def test_so_many_steps_are_taken_whatever_the_number_of_images(few):
+    seen = []
+    train_classifier(few.images[:10], few.labels[:10], 2, network=dense, steps=7, augment=lambda x: seen.append(x) or x)
+    assert [len(x) for x in seen] == [10] * 7
+
+
+def test_an_epoch_shows_each_image_once_before_any_twice():
+    marked = torch.arange(130.0).view(130, 1, 1, 1).expand(130, 1, 28, 28) / 130
+    seen = []
+    train_classifier(
+        marked, torch.zeros(130, dtype=torch.int64), 2, network=dense, steps=4, augment=lambda x: seen.append(x) or x
+    )
+    shown = [(x[:, 0, 0, 0] * 130).round().int().tolist() for x in seen]
+    assert [len(batch) for batch in shown] == [64] * 4
+    for first, second in (shown[:2], shown[2:]):
+        assert len({*first, *second}) == 128
+    assert shown[:2] != shown[2:]
+
+
+def test_twelve_epochs_are_the_default(few, trained):
+    assert same(train_classifier(few.images, few.labels, 2, steps=12), trained)
+
+
+def test_another_network_and_an_augmentation_are_used_and_leave_the_images(few):
+    before = few.images.clone()
+    network = train_classifier(few.images, few.labels, 2, network=dense, steps=30, augment=lambda x: -x)
+    assert accuracy(network, replace(few, images=-few.images)) == 1
+    assert accuracy(network, few) < 1
+    assert torch.equal(few.images, before)
+
+
+@pytest.mark.parametrize(("one_cycle", "first"), [(False, 0.25), (True, 0.01)])
+def test_the_rate_stays_or_rises_and_falls(few, monkeypatch, one_cycle, first):
+    rates, step = [], torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self, *args: rates.append(self.param_groups[0]["lr"]) or step(self, *args)
+    )
+    train_classifier(few.images, few.labels, 2, network=dense, steps=20, rate=0.25, one_cycle=one_cycle)
+    assert rates[0] == pytest.approx(first) and len(rates) == 20
+    assert max(rates) == pytest.approx(0.25, rel=0.01)
+    assert rates[-1] == pytest.approx(0.25) if not one_cycle else rates[-1] < 1e-4
+
+
+def test_no_steps_are_refused(few):
+    with pytest.raises(ValueError, match="steps=0 must be at least 1"):
+        train_classifier(few.images, few.labels, 2, steps=0)

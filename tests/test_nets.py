@@ -864,3 +864,32 @@ def test_the_classifier_drops_features_only_where_asked_and_only_in_training():
         assert torch.equal(network(images), network(images)) != differs
         network.eval()
         assert torch.equal(network(images), network(images))
+
+
+def test_the_classifiers_of_the_published_comparison_have_its_parameter_counts():
+    assert size(nets.PlainConvClassifier((1, 28, 28), 10)) == 3_761_034
+    assert size(nets.DenseClassifier((1, 28, 28), 10)) == 1_501_770
+
+
+def test_the_classifiers_of_the_study_are_small():
+    assert size(nets.SmallConvClassifier((1, 28, 28), 10)) == 105_914
+    assert size(nets.DenseClassifier((1, 28, 28), 10, widths=(256, 128))) == 235_146
+
+
+@pytest.mark.parametrize("build", [nets.PlainConvClassifier, nets.DenseClassifier, nets.SmallConvClassifier])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 30, 34)])
+def test_every_classifier_gives_a_logit_for_each_class(build, shape):
+    assert build(shape, classes=7)(torch.randn(5, *shape)).shape == (5, 7)
+
+
+@pytest.mark.parametrize("build", [nets.PlainConvClassifier, nets.DenseClassifier])
+def test_the_published_classifiers_look_at_pixels_from_0_to_1_and_start_as_keras_does(build):
+    network, seen = build((1, 28, 28), 10), []
+    network.layers[0].register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    network(torch.linspace(-1, 1, 784).view(1, 1, 28, 28))
+    assert (seen[0].min(), seen[0].max()) == (0, 1)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            fan = sum(nn.init._calculate_fan_in_and_fan_out(layer.weight))
+            assert layer.bias.abs().max() == 0
+            assert 0.9 < layer.weight.abs().max() / (6 / fan) ** 0.5 <= 1

@@ -8,7 +8,13 @@ ignore it. Constructors take what the data decide: `image_shape` (C, H, W), `cla
 """
 
 from gantools.nets.acgan import ACGANDiscriminator, ACGANGenerator
-from gantools.nets.classifier import FEATURES, ConvClassifier
+from gantools.nets.classifier import (
+    FEATURES,
+    ConvClassifier,
+    DenseClassifier,
+    PlainConvClassifier,
+    SmallConvClassifier,
+)
 from gantools.nets.conditional import (
     CDCGANDiscriminator,
     CDCGANGenerator,
@@ -40,12 +46,15 @@ __all__ = [
     "CGANSNGenerator",
     "ClassEmbedding",
     "ConvClassifier",
+    "DenseClassifier",
     "MLPDiscriminator",
     "MLPGenerator",
+    "PlainConvClassifier",
     "PointDiscriminator",
     "PointGenerator",
     "ProjectionDiscriminator",
     "ProjectionGenerator",
+    "SmallConvClassifier",
     "dcgan_cifar10_discriminator",
     "dcgan_cifar10_generator",
     "dcgan_mnist_discriminator",

@@ -1,0 +1,95 @@
+"""The arms of the augmentation study: what each of them learns from, given the same few real images."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from gantools.augment import GROUND
+from gantools.data import ImageSet, from_uint8, to_uint8
+
+GENERATED = ("gan", "classical+gan", "gan only", "gan60k")  # arms that a generator takes part in
+DOSED = (*GENERATED, "noisy", "repeated")  # arms that add images: a dose for each real one
+WARPED = ("classical", "classical+gan")  # arms whose every batch is moved and bent
+SANITY = ("through", "published mistake")  # what they show needs no second subset
+ARMS = ("real", "classical", *DOSED, *SANITY)
+
+NOISE = 0.2  # standard deviation of the noise of a noisy copy, in units of [-1, 1]
+TURN, SHEAR, STRETCH, SHIFT = 0.2, 0.15, 0.1, 2.0  # at most: radians, share of the side, share, pixels of 28
+BEND, KNOTS = 1.0, 5  # standard deviation in pixels of 28 by which each of 5×5 knots is pulled aside
+
+
+def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | None = None) -> ImageSet:
+    """What a classifier learns from in this arm.
+
+    `count` images join the real ones, or replace them in "gan only"; each has the label of the real image that
+    `copied` names, so all arms of one dose hold the same labels. `generated`, float [≥ count, C, H, W] in [-1, 1], were
+    drawn to these labels, and pass through uint8 here. "classical" is "real" here: its batches are moved as they come.
+
+    The sanity arms: "through" sends the real images down a generator's output path, from a tanh to uint8 and back,
+    and must give what "real" gives. "published mistake" divides images in [-1, 1] by 255, as the published comparison
+    did with its generated ones, and shows the classifier the result where it expects pixels in [0, 1]: here as
+    2 · x / 255 - 1, all but black.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"there is no arm {arm!r}: known are {', '.join(ARMS)}")
+    if count and arm not in DOSED:
+        raise ValueError(f"arm {arm!r} adds no images, but count={count}")
+    if arm in GENERATED and (generated is None or len(generated) < count):
+        raise ValueError(
+            f"arm {arm!r} needs {count} generated images, not {0 if generated is None else len(generated)}"
+        )
+    if arm == "through":
+        return replace(real, images=_through_uint8(real.images.atanh().tanh()))
+    if arm == "published mistake":
+        return replace(real, images=2 * real.images / 255 - 1)
+    if arm not in DOSED:
+        return real
+    index = copied(len(real), count)
+    if arm == "repeated":
+        added = real.images[index]
+    elif arm == "noisy":
+        noise = torch.randn(real.images[index].shape, generator=torch.Generator().manual_seed(0))
+        added = _through_uint8(real.images[index] + NOISE * noise)
+    else:
+        added = _through_uint8(generated[:count])
+    if arm == "gan only":
+        return replace(real, images=added, labels=real.labels[index])
+    return replace(real, images=torch.cat([real.images, added]), labels=torch.cat([real.labels, real.labels[index]]))
+
+
+def copied(size: int, count: int) -> Tensor:
+    """Which of `size` real images each of `count` added ones is a copy of, or takes its label from, int64 [count].
+
+    Each comes equally often, one more or less; the first of many are those of a smaller count.
+    """
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+    return order[torch.arange(count) % size]
+
+
+def warped(x: Tensor) -> Tensor:
+    """Images [N, C, H, W] in [-1, 1], each turned, sheared, stretched, shifted and bent by its own draw.
+
+    The classical augmentation of digits: affine, and elastic in the manner of Simard et al. (2003), with a field of
+    displacements that is smooth between 5×5 knots. Black where an image leaves a gap. Draws from torch's random state.
+    """
+    count, _, height, width = x.shape
+    turn, shear, *stretch = (2 * torch.rand(4, count) - 1) * torch.tensor([TURN, SHEAR, STRETCH, STRETCH])[:, None]
+    shift = (2 * torch.rand(2, count) - 1) * SHIFT / 14  # the grid is 2 wide
+    across, down = 1 + stretch[0], 1 + stretch[1]
+    theta = torch.stack(
+        [
+            torch.stack([across * turn.cos(), down * (shear - turn.sin()), shift[0]], 1),
+            torch.stack([across * turn.sin(), down * turn.cos(), shift[1]], 1),
+        ],
+        1,
+    )  # [N, 2, 3]: where in the image each place of the result is taken from
+    knots = torch.randn(count, 2, KNOTS, KNOTS) * BEND / 14
+    bend = interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    grid = affine_grid(theta, list(x.shape), align_corners=False) + bend
+    return grid_sample(x - GROUND, grid, align_corners=False) + GROUND  # outside, grid_sample reads 0
+
+
+def _through_uint8(images: Tensor) -> Tensor:
+    return from_uint8(to_uint8(images))

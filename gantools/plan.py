@@ -1,0 +1,192 @@
+"""What the augmentation study trains: arms, sizes, doses, subsets, generators, classifiers and their lengths."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from gantools import arms, checkpoint, nets, recipes
+from gantools.recipes import Recipe
+from gantools.trials import StudyError, Trial
+
+HASH = 12  # digits of a recipe's digest in a row
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A classifier and how it is trained: in every arm alike, for so many steps at each size of the plan."""
+
+    name: str
+    network: Callable[..., nn.Module]
+    steps: tuple[int, ...]
+    rate: float
+    one_cycle: bool = True
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan. Its subsets are blocks of MNIST's training images that share none, and in a block sizes are nested.
+
+    Block 0 is the first `block` images in file order, the others are drawn from what follows, up to the `held_out`
+    last images, by which doses are chosen. Every subset has a generator of its own, trained for `gan_steps` at its
+    size; that of "gan60k" saw all `images`, the held-out ones too: it is an oracle. A replication has `shipped`
+    generators instead.
+    """
+
+    arms: tuple[str, ...]
+    learners: tuple[Learner, ...]
+    sizes: tuple[int, ...]
+    doses: tuple[float, ...]
+    subsets: int
+    gan: Recipe = recipes.RGAN
+    gan_steps: tuple[int, ...] = ()
+    shipped: tuple[str, ...] = ()
+    seeds: int = 2
+    block: int = 10_000
+    held_out: int = 2_000
+    images: int = 60_000
+    tests: int = 10_000
+
+    def trials(self, sizes: Sequence[int] | None = None, subsets: int | None = None) -> list[Trial]:
+        """Every training of the plan, or of a part: some sizes, the first subsets. Those of a subset follow each other.
+
+        Raises `StudyError` for what the plan does not have.
+        """
+        sizes, subsets = tuple(sizes or self.sizes), self.subsets if subsets is None else subsets
+        if unknown := set(sizes) - set(self.sizes):
+            raise StudyError(f"size {min(unknown)} is not in the plan: choose of {', '.join(map(str, self.sizes))}")
+        if not 1 <= subsets <= self.subsets:
+            raise StudyError(f"subsets={subsets}: the plan has 1 to {self.subsets}")
+        return [
+            Trial(arm, size, float(dose), subset, learner.name, gan, seed)
+            for subset in range(subsets)
+            for size in sizes
+            for arm in self.arms
+            if arm not in arms.SANITY or subset == 0
+            for dose in (self.doses if arm in arms.DOSED else (0,))
+            for gan in self._generators(arm, size, subset)
+            for learner in self.learners
+            for seed in range(self.seeds)
+        ]
+
+    def gans(self, plan: Sequence[Trial]) -> list[str]:
+        """The generators that these trials need and the study trains itself."""
+        return sorted({trial.gan for trial in plan if trial.gan} - set(self.shipped))
+
+    def recipe(self, gan: str) -> Recipe:
+        """Of a generator that the study trains; its seed is the subset's number."""
+        size, subset = self.place(gan) or (self.sizes[-1], 0)
+        return self.gan.change(steps=self.gan_steps[self.sizes.index(size)], seed=subset)
+
+    def place(self, gan: str) -> tuple[int, int] | None:
+        """Size and subset of the images that a generator of the study saw; None for the oracle, which saw all."""
+        if gan == self._oracle:
+            return None
+        _, size, subset = gan.rsplit("-", 2)
+        return int(size), int(subset)
+
+    def subset(self, size: int, subset: int) -> Tensor:
+        """The places of a subset's images among the training images, int64 [size], in file order."""
+        source = torch.Generator().manual_seed(subset)
+        if subset == 0:
+            block = torch.arange(self.block)
+        else:
+            rest = self.images - self.held_out - self.block
+            order = torch.randperm(rest, generator=torch.Generator().manual_seed(0)) + self.block
+            block = order[(subset - 1) * self.block : subset * self.block]
+        return block[torch.randperm(self.block, generator=source)[:size]].sort().values
+
+    def learner(self, classifier: str) -> Learner:
+        return next(learner for learner in self.learners if learner.name == classifier)
+
+    def steps(self, trial: Trial) -> int:
+        """Of the trial's classifier."""
+        return self.learner(trial.classifier).steps[self.sizes.index(trial.size)]
+
+    def recipe_hash(self, trial: Trial) -> str:
+        """Of the recipe of the trial's generator; "" where there is none."""
+        if not trial.gan:
+            return ""
+        recipe = _shipped_recipe(trial.gan) if trial.gan in self.shipped else self.recipe(trial.gan)
+        return recipe.digest()[:HASH]
+
+    @property
+    def _oracle(self) -> str:
+        return f"{self.gan.name}-all"
+
+    def _generators(self, arm: str, size: int, subset: int) -> tuple[str, ...]:
+        if arm not in arms.GENERATED:
+            return ("",)
+        if self.shipped:
+            return tuple(name for name in self.shipped if name in checkpoint.shipped())
+        return (self._oracle if arm == "gan60k" else f"{self.gan.name}-{size}-{subset}",)
+
+
+@lru_cache(maxsize=8)
+def _shipped_recipe(name: str) -> Recipe:
+    return checkpoint.load(name).recipe
+
+
+def small_mlp(image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """784-256-128-10 on MNIST: 235,146 parameters."""
+    return nets.DenseClassifier(image_shape, classes, widths=(256, 128))
+
+
+MAIN = Study(
+    arms=arms.ARMS,
+    learners=(
+        Learner("cnn", nets.SmallConvClassifier, (400, 500, 700, 1_000, 1_200), rate=3e-3),
+        Learner("mlp", small_mlp, (1_000, 1_250, 1_500, 2_000, 2_500), rate=1e-3),
+    ),
+    sizes=(100, 300, 1_000, 3_000, 10_000),
+    doses=(0.25, 1.0, 4.0),
+    subsets=5,
+    gan_steps=(1_900,) * 5,
+)
+"""The comparison: 2,040 trainings of classifiers and 26 of generators, at most eight minutes of a core each."""
+
+REPLICATION = Study(
+    arms=("real", "gan", "gan only", "published mistake"),
+    learners=(
+        Learner("published cnn", nets.PlainConvClassifier, (6_250,), rate=1e-3, one_cycle=False),
+        Learner("published mlp", nets.DenseClassifier, (6_250,), rate=1e-3, one_cycle=False),
+    ),
+    sizes=(8_000,),
+    doses=(1.25,),
+    subsets=1,
+    shipped=("cdcgan-mnist-10k", "cgan-mlp-mnist-10k", "rgan-mnist-10k"),
+    block=8_000,
+)
+"""The published comparison done right: 8,000 real images, the same and 10,000 generated, these alone.
+
+The real ones are the first 8,000 of MNIST; the shipped generators saw these and the next 2,000. Every arm takes 6,250
+steps, fifty passes over the real images as published, and is scored on the same 10,000 real test images after the last.
+Where it leaves its source beyond that: Adam's eps is torch's 1e-8, not Keras's 1e-7.
+"""
+
+SMOKE = replace(
+    MAIN,
+    learners=tuple(replace(learner, steps=(2, 2)) for learner in MAIN.learners),
+    sizes=(40, 80),
+    doses=(0.25, 1.0),
+    subsets=2,
+    gan=MAIN.gan.change(batch=16),
+    gan_steps=(2, 2),
+    seeds=1,
+    block=80,
+    held_out=50,
+    images=300,
+    tests=100,
+)
+SMOKE_REPLICATION = replace(
+    REPLICATION,
+    learners=tuple(replace(learner, steps=(2,)) for learner in REPLICATION.learners),
+    sizes=(40,),
+    seeds=1,
+    block=40,
+    held_out=SMOKE.held_out,
+    images=SMOKE.images,
+    tests=SMOKE.tests,
+)

@@ -1,0 +1,67 @@
+"""The figures of the augmentation study, drawn from its rows."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gantools import evidence
+from gantools.plots import Picture, _render
+from gantools.trials import Row
+
+# Colours that stay apart for colour-blind readers (Okabe & Ito 2008).
+COLOURS = {
+    "real": "#000000",
+    "classical": "#0072b2",
+    "gan": "#d55e00",
+    "classical+gan": "#009e73",
+    "gan only": "#cc79a7",
+    "gan60k": "#e69f00",
+    "noisy": "#999999",
+    "repeated": "#56b4e9",
+}
+SHOWN = ("classical", "gan", "classical+gan", "noisy", "repeated")
+
+
+def learning_curves(rows: Sequence[Row], classifier: str, arms: Sequence[str] = ("real", *SHOWN)) -> Picture:
+    """The error on the test images over the number of real images, for each arm at the dose chosen on validation."""
+    axes, sizes = _axes(rows, classifier, arms)
+    for arm in arms:
+        errors = [100 * (1 - evidence.mean_accuracy(rows, arm, size, classifier)) for size in sizes]
+        axes.plot(sizes, errors, marker="o", markersize=4, color=COLOURS[arm], label=arm)
+    axes.set(ylabel="error on test images, %", yscale="log")
+    axes.legend()
+    return _render(axes.figure, f"Test error of {classifier} over real images: {', '.join(arms)}")
+
+
+def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN) -> Picture:
+    """What each arm gains over the real images alone, in points, with 95 % intervals over subsets."""
+    axes, sizes = _axes(rows, classifier, ("real", *arms))
+    told = []
+    for place, arm in enumerate(arms):
+        found = [evidence.gain(rows, arm, size, classifier) for size in sizes]
+        means, lows, highs = (
+            [100 * value for value in column] for column in zip(*((f.mean, f.low, f.high) for f in found), strict=True)
+        )
+        aside = [size * 1.06 ** (place - len(arms) / 2) for size in sizes]  # intervals side by side
+        axes.plot(aside, means, marker="o", markersize=4, linewidth=1, color=COLOURS[arm], label=arm)
+        axes.vlines(aside, lows, highs, color=COLOURS[arm])
+        told.append(f"{arm} {means[0]:+.1f} at {sizes[0]:,}, {means[-1]:+.1f} at {sizes[-1]:,}")
+    axes.axhline(0, color="black", linewidth=1)
+    axes.set(ylabel="gain over real images alone, points")
+    axes.legend()
+    return _render(axes.figure, f"Gain of {classifier} in points: {'; '.join(told)}")
+
+
+def _axes(rows: Sequence[Row], classifier: str, arms: Sequence[str]) -> tuple[Axes, list[int]]:
+    """Axes over the sizes at which every arm has rows."""
+    of = [{row.size for row in rows if (row.arm, row.classifier) == (arm, classifier)} for arm in arms]
+    sizes = sorted(set.intersection(*of))
+    if not sizes:
+        raise ValueError(f"no size has rows of {classifier!r} in each of the arms {', '.join(arms)}")
+    axes = Figure(figsize=(8, 4)).subplots()
+    axes.set(xlabel="real images", xscale="log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    return axes, sizes

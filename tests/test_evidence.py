@@ -1,0 +1,204 @@
+from math import inf, isnan
+
+import numpy as np
+import pytest
+
+from gantools import evidence
+from gantools.evidence import McNemar
+from gantools.trials import Row
+
+
+def row(arm="real", size=100, dose=0.0, subset=0, accuracy=0.8, validation=0.8, seed=0, gan="", per_class=(0.8, 0.8)):
+    return Row(arm, size, dose, subset, "cnn", gan, seed, 400, accuracy, validation, "", 1.0, per_class)
+
+
+def rows_of(arm, values, **fields):
+    """A row for each subset."""
+    return [row(arm, subset=subset, accuracy=value, **fields) for subset, value in enumerate(values)]
+
+
+# Intervals
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert evidence.interval([0.3] * 5) == pytest.approx((0.3, 0.3))
+
+
+def test_an_interval_lies_within_its_values_and_repeats():
+    values = [0.1, 0.2, 0.3, 0.4, 0.9]
+    low, high = evidence.interval(values)
+    assert 0.1 <= low < np.mean(values) < high <= 0.9
+    assert evidence.interval(values) == (low, high)
+    shifted = evidence.interval([value - 1 for value in values])
+    assert shifted == pytest.approx((low - 1, high - 1))
+
+
+def test_the_interval_of_two_values_is_the_two():
+    """Both resampled means lie beyond its quantiles, at -12.7 · √2 standard deviations of a normal."""
+    assert evidence.interval([1.0, 3.0]) == (1.0, 3.0)
+
+
+def test_with_ten_values_the_interval_is_near_students():
+    values = np.random.default_rng(3).normal(size=10)
+    half = evidence.STUDENT[10] * values.std(ddof=1) / np.sqrt(10)
+    low, high = evidence.interval(values)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_the_interval_of_five_values_is_wider_than_the_plain_quantiles():
+    values = np.random.default_rng(4).normal(size=5)
+    means = values[np.random.default_rng(0).integers(5, size=(20_000, 5))].mean(1)
+    low, high = evidence.interval(values)
+    plain_low, plain_high = np.quantile(means, [0.025, 0.975])
+    assert low < plain_low and plain_high < high
+
+
+def test_one_value_has_no_interval_and_too_many_are_refused():
+    assert all(isnan(bound) for bound in evidence.interval([0.5]))
+    for count in (0, 11):
+        with pytest.raises(ValueError, match=f"takes 2 to 10 values, not {count}"):
+            evidence.interval([0.5] * count)
+
+
+# Gains
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ([0.010, 0.012, 0.009, 0.011, 0.010], "gain"),
+        ([-0.010, -0.012, -0.009, -0.011, -0.010], "loss"),
+        ([0.010, -0.012, 0.009, -0.011, 0.001], "no difference shown"),
+        ([0.0] * 5, "no difference shown"),
+    ],
+)
+def test_a_gain_a_loss_and_a_null_are_told_apart(gains, verdict):
+    base = [0.5, 0.9, 0.6, 0.8, 0.7]  # subsets differ far more than arms do: pairs see through it
+    rows = rows_of("real", base) + rows_of("gan", np.add(base, gains), dose=1.0)
+    found = evidence.gain(rows, "gan", 100, "cnn")
+    assert found.mean == pytest.approx(np.mean(gains))
+    assert found.values == pytest.approx(gains)
+    assert found.verdict == verdict
+    assert str(found).endswith(f"): {verdict}")
+
+
+def test_a_difference_is_printed_in_points():
+    assert str(evidence.difference([0.01, 0.03])) == "+2.00 points (+1.00 to +3.00): gain"
+    assert evidence.difference([0.01]).verdict == "no difference shown", "one subset shows nothing"
+    with pytest.raises(ValueError, match="at least one subset"):
+        evidence.difference([])
+
+
+def test_seeds_are_averaged_before_subsets_are_counted():
+    rows = [row(seed=seed, accuracy=value) for seed, value in enumerate((0.7, 0.9))]
+    rows += [row(seed=seed, accuracy=value, subset=1) for seed, value in enumerate((0.5, 0.5))]
+    rows += rows_of("gan", [0.9, 0.6], dose=1.0)
+    assert evidence.gain(rows, "gan", 100, "cnn").values == pytest.approx((0.1, 0.1))
+    assert evidence.mean_accuracy(rows, "real", 100, "cnn") == pytest.approx(0.65)
+
+
+def test_only_subsets_that_both_arms_have_are_compared():
+    rows = rows_of("real", [0.5, 0.6]) + rows_of("gan", [0.6, 0.8, 0.9], dose=1.0)
+    assert evidence.gain(rows, "gan", 100, "cnn").values == pytest.approx((0.1, 0.2))
+
+
+def test_a_gain_over_another_arm():
+    rows = rows_of("classical", [0.9, 0.8]) + rows_of("classical+gan", [0.91, 0.83], dose=1.0)
+    found = evidence.gain(rows, "classical+gan", 100, "cnn", base="classical")
+    assert found.values == pytest.approx((0.01, 0.03))
+
+
+# The dose
+
+
+def test_the_dose_is_chosen_by_validation_and_never_by_test():
+    best_on_test = row("gan", dose=4.0, accuracy=0.99, validation=0.70)
+    best_on_validation = row("gan", dose=0.25, accuracy=0.60, validation=0.75)
+    rows = [row(accuracy=0.5), best_on_test, best_on_validation]
+    assert evidence.chosen_doses(rows, "gan", 100, "cnn") == {0: 0.25}
+    assert evidence.gain(rows, "gan", 100, "cnn").mean == pytest.approx(0.1)
+    assert evidence.gain(rows, "gan", 100, "cnn", dose=4.0).mean == pytest.approx(0.49)
+
+
+def test_each_subset_chooses_its_dose_over_the_mean_of_its_seeds():
+    rows = [
+        row("gan", dose=dose, subset=subset, seed=seed, validation=value)
+        for (dose, subset), values in {
+            (1.0, 0): (0.9, 0.5),
+            (4.0, 0): (0.8, 0.7),
+            (1.0, 1): (0.6, 0.6),
+            (4.0, 1): (0.6, 0.6),
+        }.items()
+        for seed, value in enumerate(values)
+    ]
+    assert evidence.chosen_doses(rows, "gan", 100, "cnn") == {0: 4.0, 1: 1.0}, "of equals the smaller"
+
+
+# Classes, labels, pairs
+
+
+def test_gains_of_classes_come_one_by_one():
+    rows = rows_of("real", [0.5, 0.5], per_class=(0.4, 0.6)) + rows_of(
+        "gan", [0.5, 0.5], dose=1.0, per_class=(0.5, 0.3)
+    )
+    first, second = evidence.class_gains(rows, "gan", 100, "cnn")
+    assert (first.mean, second.mean) == pytest.approx((0.1, -0.3))
+    assert (first.verdict, second.verdict) == ("gain", "loss")
+
+
+@pytest.mark.parametrize(
+    ("reached", "worth"),
+    [(0.6, 100), (0.7, 10**2.5), (0.8, 1_000), (0.85, 10**3.5), (0.9, 10_000), (0.59, 0), (0.91, inf)],
+)
+def test_an_arm_is_worth_the_labels_at_which_real_images_alone_do_as_well(reached, worth):
+    rows = [row(size=size, accuracy=value) for size, value in ((100, 0.6), (1_000, 0.8), (10_000, 0.9))]
+    rows.append(row("gan", dose=1.0, accuracy=reached))
+    assert evidence.labels_worth(rows, "gan", 100, "cnn") == pytest.approx(worth)
+
+
+def test_a_dip_in_the_learning_curve_is_filled_and_of_a_plateau_its_start_counts():
+    rows = [row(size=size, accuracy=value) for size, value in ((100, 0.6), (300, 0.8), (1_000, 0.7), (3_000, 0.9))]
+    assert evidence.labels_worth([*rows, row("gan", dose=1.0, accuracy=0.8)], "gan", 100, "cnn") == pytest.approx(300)
+    assert evidence.labels_worth(rows, "real", 1_000, "cnn") == pytest.approx(10 ** (2 + np.log10(3) / 2))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([], [], (0, 0, 1.0)),
+        ([1, 2, 3], [1, 2, 3], (0, 0, 1.0)),
+        ([1, 2, 9], [9], (2, 0, 0.5)),  # 2 · ½²
+        ([9], list(range(10)), (0, 9, 2 / 512)),
+        (list(range(8)), [100, 101], (8, 2, 2 * (1 + 10 + 45) / 1024)),
+        ([1], [2], (1, 1, 1.0)),
+    ],
+)
+def test_mcnemars_exact_test(first, second, expected):
+    found = evidence.mcnemar(first, second)
+    assert (found.only_first, found.only_second) == expected[:2]
+    assert found.p == pytest.approx(expected[2])
+
+
+def test_mcnemar_takes_arrays_and_thousands():
+    wrong = np.arange(4_000, dtype=np.uint16)
+    assert evidence.mcnemar(wrong, wrong[:1_000]) == McNemar(3_000, 0, 0.0)
+
+
+# What is not there
+
+
+def test_missing_rows_and_doses_are_named():
+    rows = rows_of("real", [0.5]) + rows_of("gan", [0.6], dose=1.0)
+    with pytest.raises(ValueError, match="no row of arm 'noisy', size 100, classifier 'cnn'"):
+        evidence.gain(rows, "noisy", 100, "cnn")
+    with pytest.raises(ValueError, match="size 300"):
+        evidence.mean_accuracy(rows, "real", 300, "cnn")
+    with pytest.raises(ValueError, match="at dose 4"):
+        evidence.gain(rows, "gan", 100, "cnn", dose=4)
+
+
+def test_rows_of_two_generators_are_not_mixed():
+    rows = [row("gan", dose=1.25, gan="rgan-mnist-10k"), row("gan", dose=1.25, gan="cgan-mlp-mnist-10k")]
+    with pytest.raises(ValueError, match="several generators"):
+        evidence.mean_accuracy(rows, "gan", 100, "cnn")
+    assert evidence.mean_accuracy(rows[:1], "gan", 100, "cnn") == 0.8
