@@ -49,9 +49,9 @@ def balanced_index(members: list[Tensor], batch: int, seed: int, step: int) -> T
     """Which images a step sees, int64 [batch], every class in its turn, whatever its size; images with replacement."""
     slot = torch.arange(step * batch, (step + 1) * batch) % len(members)
     share = torch.rand(batch, generator=torch.Generator().manual_seed(mix_seed(seed, step)))
-    sizes = torch.tensor([len(places) for places in members])[slot]
-    place = (share * sizes).long().clamp(max=sizes - 1)  # rounding could reach the size itself
-    return torch.stack([members[which][at] for which, at in zip(slot.tolist(), place.tolist(), strict=True)])
+    sizes = torch.tensor([len(places) for places in members])
+    place = (share * sizes[slot]).long().clamp(max=sizes[slot] - 1)  # rounding could reach the size itself
+    return torch.cat(members)[(sizes.cumsum(0) - sizes)[slot] + place]
 
 
 @lru_cache(maxsize=4)
