@@ -196,12 +196,15 @@ def _distance(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
     x, y = (grid.reshape(-1, 1) for grid in np.meshgrid(axis, axis))  # [1600, 1]
     step = end - begin
     # The nearest point of a piece is begin + t step: its squared distance is |cell - begin|² + t (t |step|² - 2 dot).
-    one = np.ones_like(x)
-    dot = np.hstack([x, y, one]) @ np.vstack([step.T, -(begin * step).sum(1)])  # (cell - begin) · step, [1600, S]
-    square = np.hstack([x, y, one, x * x + y * y]) @ np.vstack([-2 * begin.T, (begin**2).sum(1), np.ones(len(begin))])
     length = np.maximum((step**2).sum(1), 1e-12)
-    t = (dot / length).clip(0, 1)
-    distance = np.sqrt((square + t * (t * length - 2 * dot)).min(1).clip(0)).reshape(CELLS, CELLS)
+    to_dot = np.vstack([step.T, -(begin * step).sum(1)])  # (cell - begin) · step
+    to_square = np.vstack([-2 * begin.T, (begin**2).sum(1), np.ones(len(begin))])
+    squares = []
+    for cells in np.split(np.hstack([x, y, np.ones_like(x), x * x + y * y]), 4):  # [400, 4] at a time stay in the cache
+        dot = cells[:, :3] @ to_dot  # [400, S]
+        t = (dot / length).clip(0, 1)
+        squares.append((cells @ to_square + t * (t * length - 2 * dot)).min(1))
+    distance = np.sqrt(np.concatenate(squares).clip(0)).reshape(CELLS, CELLS)
     # A cell is inside where the outline goes around it: of the pieces to its left, more go up than down or the reverse.
     rises = (axis[:, None] >= begin[:, 1]).astype(int) - (axis[:, None] >= end[:, 1])  # [40 rows, S]: 1, 0 or -1
     row, piece = rises.nonzero()
