@@ -137,7 +137,7 @@ def small_mlp(image_shape: tuple[int, int, int], classes: int) -> nn.Module:
 MAIN = Study(
     arms=arms.ARMS,
     learners=(
-        Learner("cnn", nets.SmallConvClassifier, (400, 500, 700, 1_000, 1_200), rate=3e-3),
+        Learner("cnn", nets.SmallConvClassifier, (400, 500, 600, 800, 1_000), rate=3e-3),
         Learner("mlp", small_mlp, (1_000, 1_250, 1_500, 2_000, 2_500), rate=1e-3),
     ),
     sizes=(100, 300, 1_000, 3_000, 10_000),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from gantools.nets.layers import keras_start
+from gantools.nets.layers import Dropout, keras_start
 
 FEATURES = 64
 
@@ -41,17 +41,17 @@ class ConvClassifier(nn.Module):
 
 
 class SmallConvClassifier(nn.Module):
-    """The CNN of the augmentation study, for a CPU that trains thousands: 105,914 parameters at 1×28×28.
+    """The CNN of the augmentation study, for a CPU that trains thousands: 106,170 parameters at 1×28×28.
 
-    Two 3×3 convolutions of 16 and 32 planes, each pooled to half the side before batch norm and ReLU, which then have
-    a quarter of the work; then a dense layer of 64.
+    Two convolutions of 16 (5×5) and 32 planes (3×3), each pooled to half the side before batch norm and ReLU, which
+    then have a quarter of the work; then dropout of 0.3 and a dense layer of 64.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, height, width = image_shape
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+            nn.Conv2d(channels, 16, 5, padding=2, bias=False),
             nn.MaxPool2d(2),
             nn.BatchNorm2d(16),
             nn.ReLU(),
@@ -60,6 +60,7 @@ class SmallConvClassifier(nn.Module):
             nn.BatchNorm2d(32),
             nn.ReLU(),
             nn.Flatten(),
+            Dropout(0.3),
             *_dense(32 * (height // 4) * (width // 4), (64,), classes),
         )
 
