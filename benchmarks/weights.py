@@ -27,7 +27,7 @@ FULL = {
 }  # training images; a bundled part must not pass for the whole
 CIFAR10_EPOCHS = 3  # of the 200 published: ten minutes each on one CPU thread; with more, the run goes on from there
 # Two or three seconds a step on one CPU thread. The source shows 5, 30, 50 and 100 epochs; with more, the runs go on.
-ACGAN_STEPS = {"mnist": 468, "fashion-mnist": 300, "emnist-letters": 300, "emnist-byclass": 772}
+ACGAN_STEPS = {"mnist": 468, "emnist-byclass": 772}
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
 
 
@@ -62,6 +62,7 @@ SHIPPED: dict[str, Plan] = {
         f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps))
         for dataset, steps in ACGAN_STEPS.items()
     },
+    "rgan-emnist-letters": Plan(recipes.get("rgan", dataset="emnist-letters", steps=2_400), discriminator=False),
     "rgan-emnist-byclass": Plan(recipes.get("rgan", dataset="emnist-byclass", balanced=True, batch=128, steps=6_000)),
 }
 
