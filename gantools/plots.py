@@ -188,17 +188,27 @@ def curves(history: Sequence[Row], *, title: str = "") -> Picture:
 
 
 def lines(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, floor: float, alt: str
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    floor: float | None = None,
 ) -> Picture:
-    """Curves by title, each (x, y), on a logarithmic y axis; dashed: `floor`, the value that real images give."""
+    """Curves by title, each (x, y).
+
+    Distances have a `floor`, what real images give: dashed, on a logarithmic y axis. Without one the axis is linear,
+    for shares.
+    """
     if not series or not all(len(x) == len(y) > 0 for x, y in series.values()):
         raise ValueError("lines() needs at least one series, each with as many x as y and at least one of them")
     figure = Figure(figsize=(7, 3.2))
     axes = figure.subplots()
     for color, (title, (x, y)) in zip(cycle((FAKE, REAL, "#3d8361", "#8a5a9e", "#b5793a", "#555555")), series.items()):
         axes.plot(x, y, marker="o", markersize=4, color=color, label=title)
-    axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label="real images")
-    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+    if floor is not None:
+        axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label="real images")
+    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="linear" if floor is None else "log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     return _render(figure, alt)

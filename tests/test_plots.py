@@ -445,3 +445,12 @@ def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(monkeypatch
 def test_lines_without_points_are_refused(series):
     with pytest.raises(ValueError, match="at least one series"):
         plots.lines(series, xlabel="epoch", ylabel="FD", floor=1.0, alt="nothing")
+
+
+def test_shares_that_reach_zero_are_drawn_without_a_floor():
+    series = {"real": ([0, 1], [0.9, 0.8]), "generated": ([0, 1], [0.0, 0.4])}
+    pictures = [
+        plots.lines(series, xlabel="class", ylabel="agreement", floor=floor, alt="agreement of two classes")
+        for floor in (None, 0.5)
+    ]
+    assert pictures[0].raw != pictures[1].raw and pictures[0].alt == "agreement of two classes"
