@@ -53,17 +53,19 @@ SHIPPED: dict[str, Plan] = {
     "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),
     "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
-    "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED),
+    "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED),
     "rgan-mnist-10k-no-penalty": Plan(
         recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED
     ),
     **{
-        f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps))
+        f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps), discriminator=False)
         for dataset, steps in ACGAN_STEPS.items()
     },
     "rgan-emnist-letters": Plan(recipes.get("rgan", dataset="emnist-letters", steps=2_400), discriminator=False),
-    "rgan-emnist-byclass": Plan(recipes.get("rgan", dataset="emnist-byclass", balanced=True, batch=128, steps=6_000)),
+    "rgan-emnist-byclass": Plan(
+        recipes.get("rgan", dataset="emnist-byclass", balanced=True, batch=128, steps=6_000), discriminator=False
+    ),
 }
 
 
