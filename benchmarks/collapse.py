@@ -14,6 +14,7 @@ from typing import Any
 
 import results
 import torch
+from judges import alike
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -82,7 +83,7 @@ def main() -> None:
     images = data.load(DATASET)
     known = {(row["variant"], row["steps"]) for row in results.read(RESULTS)}
     if not known:
-        real = _draw(images)
+        real = alike(images, _labels())
         _write("real", 0, 0.0, images, real.images, real.labels)
     for name in arguments.names or VARIANTS:
         if (name, str(arguments.steps)) not in known:
@@ -105,18 +106,6 @@ def _labels() -> Tensor:
     return torch.cat([by.labels(metrics.COUNT), each])
 
 
-def _draw(images: ImageSet) -> ImageSet:
-    """A real training image for each of those labels."""
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
-    members = [order[images.labels[order] == label] for label in range(len(images.classes))]
-    taken = [0] * len(members)
-    index = []
-    for label in _labels().tolist():  # a class too small for both parts starts again
-        index.append(members[label][taken[label] % len(members[label])])
-        taken[label] += 1
-    return images[torch.stack(index)]
-
-
 def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tensor, y: Tensor) -> None:
     """All numbers from the first 10,000, those of each class from the others."""
     seen = metrics.see(drawn, DATASET)
@@ -127,7 +116,8 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     by_class = {
         "label_agreement": metrics.label_agreement_per_class(each, y[count:], DATASET),
         "coverage": metrics.coverage_per_class(each, y[count:], DATASET),
-        "within_class_variance": asked_variance(each, y[count:]),
+        "within_class_variance": metrics.class_variances(each.features, y[count:], len(images.classes))
+        / each.judge.variances,
     }
     worst = {
         "worst_coverage": by_class["coverage"].min(),
@@ -138,7 +128,7 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     shown = {key: numbers[key] for key in NUMBERS} | worst
     row = {"variant": name, "steps": steps, "seconds": round(seconds)}
     row |= {key: round(float(value), 4) for key, value in shown.items()}
-    counts = images.labels.bincount(minlength=len(images.classes))
+    counts = images.class_counts()
     rows = []
     for label, title in enumerate(images.classes):
         named = each.named[y[count:] == label].bincount(minlength=len(images.classes)).double()
@@ -156,12 +146,6 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
 
 def _part(seen: judge.Seen, where: slice) -> judge.Seen:
     return judge.Seen(seen.judge, seen.features[where], seen.logits[where])
-
-
-def asked_variance(seen: judge.Seen, y: Tensor) -> Tensor:
-    """Variance of the features of each class asked for, over that of the reference images, float64 [classes]."""
-    parts = [seen.features[y == label].double() for label in range(len(seen.judge.classes))]
-    return torch.stack([part.var(0).sum() for part in parts]) / seen.judge.variances
 
 
 if __name__ == "__main__":

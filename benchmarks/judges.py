@@ -8,6 +8,7 @@ Needs the full data sets in the cache, but for the glyphs, which are made. A jud
 
 import argparse
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 
@@ -110,9 +111,9 @@ def appoint(name: str, width: int, network: ConvClassifier, images: ImageSet, te
 
 
 def alike(images: ImageSet, labels: Tensor) -> ImageSet:
-    """A random image for each of these labels, none twice."""
+    """A random image for each of these labels, none twice before its class is used up."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
-    members = [iter(order[images.labels[order] == label]) for label in range(len(images.classes))]
+    members = [cycle(order[images.labels[order] == label]) for label in range(len(images.classes))]
     return images[torch.stack([next(members[label]) for label in labels])]
 
 
@@ -158,7 +159,7 @@ def train_judge(name: str, plan: Plan, images: ImageSet, test: ImageSet, kept: P
         torch.save(state, kept.with_suffix(".partial"))
         kept.with_suffix(".partial").replace(kept)
     if plan.long_tail:  # forget how frequent each class was (logit adjustment, Menon et al. 2021)
-        share = images.labels.bincount(minlength=len(images.classes)) / len(images)
+        share = images.class_counts() / len(images)
         with torch.no_grad():
             network.head[-1].bias -= share.log()
     for value in network.state_dict().values():

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from gantools.augment import GROUND
-from gantools.data import ImageSet, from_uint8, to_uint8
+from gantools.data import ImageSet, quantised
 
 GENERATED = ("gan", "classical+gan", "gan only", "gan60k")  # arms that a generator takes part in
 DOSED = (*GENERATED, "noisy", "repeated")  # arms that add images: a dose for each real one
@@ -41,7 +41,7 @@ def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | N
             f"arm {arm!r} needs {count} generated images, not {0 if generated is None else len(generated)}"
         )
     if arm == "through":
-        return replace(real, images=_through_uint8(real.images.atanh().tanh()))
+        return replace(real, images=quantised(real.images.atanh().tanh()))
     if arm == "published mistake":
         return replace(real, images=2 * real.images / 255 - 1)
     if arm not in DOSED:
@@ -51,9 +51,9 @@ def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | N
         added = real.images[index]
     elif arm == "noisy":
         noise = torch.randn(real.images[index].shape, generator=torch.Generator().manual_seed(0))
-        added = _through_uint8(real.images[index] + NOISE * noise)
+        added = quantised(real.images[index] + NOISE * noise)
     else:
-        added = _through_uint8(generated[:count])
+        added = quantised(generated[:count])
     if arm == "gan only":
         return replace(real, images=added, labels=real.labels[index])
     return replace(real, images=torch.cat([real.images, added]), labels=torch.cat([real.labels, real.labels[index]]))
@@ -89,7 +89,3 @@ def warped(x: Tensor) -> Tensor:
     bend = interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
     grid = affine_grid(theta, list(x.shape), align_corners=False) + bend
     return grid_sample(x - GROUND, grid, align_corners=False) + GROUND  # outside, grid_sample reads 0
-
-
-def _through_uint8(images: Tensor) -> Tensor:
-    return from_uint8(to_uint8(images))

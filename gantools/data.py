@@ -20,7 +20,8 @@ from torch import Tensor
 from gantools import ASSETS, glyphs
 from gantools.download import SOURCES, by_hand, fetch
 from gantools.imageset import DataError, ImageSet, from_uint8
-from gantools.imageset import to_uint8 as to_uint8  # scaling is found here, both ways
+from gantools.imageset import quantised as quantised  # scaling is found here, both ways
+from gantools.imageset import to_uint8 as to_uint8
 
 DIGITS = tuple(string.digits)
 LETTERS = tuple(string.ascii_lowercase)

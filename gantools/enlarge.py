@@ -146,7 +146,7 @@ def draw(
     wanted = torch.arange(classes)
     for attempt in range(TRIES if filtered else 1):
         asked = wanted.repeat_interleave(per_class)
-        images = data.from_uint8(data.to_uint8(run.sample(labels=asked, seed=mix_seed(seed, attempt))))
+        images = data.quantised(run.sample(labels=asked, seed=mix_seed(seed, attempt)))
         fits = classify.predictions(classifier, images) == asked
         right += asked[fits].bincount(minlength=classes)
         total += asked.bincount(minlength=classes)
@@ -192,7 +192,7 @@ def _check_set(images: ImageSet) -> None:
         raise DataError(f"{images.name}: images must be finite floats in [-1, 1]")
     if len(images.classes) < 2:
         raise DataError(f"{images.name} has one class only; a classifier, and so this check, needs two")
-    counts = images.labels.bincount(minlength=len(images.classes))
+    counts = images.class_counts()
     if counts.min() < LEAST:
         label = int(counts.argmin())
         hint = "; number the labels from 0 without gaps" if not counts[label] else ""

@@ -113,3 +113,8 @@ def to_uint8(images: Tensor) -> Tensor:
     if not images.is_floating_point():
         raise TypeError(f"to_uint8 takes floats in [-1, 1], not {images.dtype}")
     return images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def quantised(images: Tensor) -> Tensor:
+    """float in [-1, 1] through `to_uint8` and back: what any image becomes before a metric or a classifier sees it."""
+    return from_uint8(to_uint8(images))

@@ -304,7 +304,7 @@ def classification_accuracy(images: Tensor, labels: Tensor | Sequence[int], data
     _check_count(images)
     test = data.load(dataset, split="test")
     labels = _checked_labels(labels, len(images), len(test.classes))
-    network = classify.train_classifier(_quantised(images), labels, len(test.classes), seed)
+    network = classify.train_classifier(data.quantised(images), labels, len(test.classes), seed)
     return classify.accuracy(network, test)
 
 
@@ -318,7 +318,7 @@ def memorisation(images: Tensor, dataset: str, train: ImageSet | None = None) ->
     train, held_out = train or data.load(dataset), data.load(dataset, split="test")
     if images.shape[1:] != held_out.images.shape[1:]:
         raise JudgeError(f"images {list(images.shape)} cannot be compared with {list(held_out.images.shape)}")
-    return neighbours.memorisation(_quantised(images), held_out.images, train.images)
+    return neighbours.memorisation(data.quantised(images), held_out.images, train.images)
 
 
 def ring_modes(points: Tensor) -> tuple[int, float]:
@@ -342,10 +342,6 @@ def _present(seen: Seen) -> Tensor:
 
 def _tally(seen: Seen) -> Tensor:
     return seen.named.bincount(minlength=len(seen.judge.classes))
-
-
-def _quantised(images: Tensor) -> Tensor:
-    return data.from_uint8(data.to_uint8(images))
 
 
 def _check_count(images: Tensor | Seen) -> None:

@@ -103,8 +103,8 @@ def likeness(classifier: ConvClassifier, made: ImageSet, rest: ImageSet, held_ou
     Memorisation and coverage are taken between equally many images of each class. Raises `DataError` where fewer than
     six are left to compare.
     """
-    parts, classes = (made, rest, held_out), len(made.classes)
-    counts = torch.stack([part.labels.bincount(minlength=classes) for part in parts]).amin(0).tolist()
+    parts = (made, rest, held_out)
+    counts = torch.stack([part.class_counts() for part in parts]).amin(0).tolist()
     if sum(counts) <= neighbours.NEIGHBOURS:
         raise DataError(f"{rest.name}: the filter drops nearly all that the GAN draws; train it longer (--steps)")
     fake, known, new = (part.first_of_each(counts).images for part in parts)

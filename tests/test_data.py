@@ -722,3 +722,10 @@ def test_a_user_without_a_home_has_a_cache_too(monkeypatch):
     monkeypatch.delenv("GANTOOLS_DATA")
     monkeypatch.setattr(data.Path, "expanduser", lambda path: (_ for _ in ()).throw(RuntimeError("no home")))
     assert data.cache_dir().name == "gantools"
+
+
+def test_quantised_images_are_those_of_a_file_and_stay_as_they_are():
+    images = torch.tensor([-1.0, -0.9999, 0.0, 0.3, 1.0, 1.5]).view(1, 1, 2, 3)
+    once = data.quantised(images)
+    assert (once - images.clamp(-1, 1)).abs().max() <= 1 / 255 + 1e-6  # half a step, reached at 0
+    assert torch.equal(data.quantised(once), once)

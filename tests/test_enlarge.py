@@ -4,12 +4,12 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
+from test_verdict import GOOD
 from torch import nn
 
 from gantools import cli, data, enlarge, metrics, plots, train
 from gantools.checkpoint import CheckpointError
 from gantools.data import DataError, ImageSet
-from gantools.verdict import Check
 
 QUICK = {"CLASSIFIERS": 2, "CLASSIFIER_STEPS": 2}
 
@@ -305,21 +305,3 @@ def test_the_sheet_has_a_row_for_each_class_and_white_where_images_are_missing(t
     assert torch.equal(drawn[8:16], images.images[12:20])
     assert torch.equal(drawn[16:19], images.images[21:])
     assert (tmp_path / "more.md").read_text().startswith("# plain: 12 real and 12 generated images")
-
-
-GOOD = Check(
-    held_out=200,
-    real_accuracy=0.9,
-    accuracy=0.95,
-    error=0.01,
-    real_agreement=0.9,
-    agreement=0.9,
-    worst_class="a",
-    worst_agreement=0.8,
-    memorisation=1.0,
-    coverage=0.8,
-    real_coverage=0.9,
-    variance=1.0,
-    drawn=1_000,
-    filtered=False,
-)
