@@ -20,7 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gantools import data, judge, losses, metrics, nets, recipes, train
 from gantools.data import ImageSet
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 
 DATASET, STEPS = "emnist-byclass", 5_000
 RESULTS, CLASSES = results.FOLDER / "collapse.csv", results.FOLDER / "collapse-classes.csv"

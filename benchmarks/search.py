@@ -21,7 +21,7 @@ from torch import Tensor
 from gantools import data, judge, losses, metrics, recipes, train
 from gantools.data import ImageSet
 from gantools.judge import Judge
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 from gantools.run import Run
 
 RESULTS = results.FOLDER / "search.csv"

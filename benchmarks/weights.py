@@ -14,7 +14,7 @@ import numpy as np
 
 from gantools import ASSETS, checkpoint, data, recipes, train
 from gantools.data import ImageSet
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 from gantools.run import Run
 
 FULL = {

@@ -24,7 +24,8 @@ from torch.optim import Optimizer
 
 from gantools import ASSETS
 from gantools.data import ImageSet
-from gantools.recipes import RECIPES, Recipe
+from gantools.recipe import Recipe
+from gantools.recipes import RECIPES
 from gantools.run import Run
 from gantools.runtime import write_whole
 

@@ -14,7 +14,7 @@ import yaml
 from accelerate import PartialState
 
 from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, study, train
-from gantools.recipes import RecipeError
+from gantools.recipe import RecipeError
 from gantools.run import Run
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gantools import arms, checkpoint, nets, recipes
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 from gantools.trials import StudyError, Trial
 
 HASH = 12  # digits of a recipe's digest in a row

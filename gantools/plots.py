@@ -79,6 +79,14 @@ def encode(pixels: np.ndarray, alt: str, kind: str = "png") -> Picture:
     return Picture(imageio.imwrite("<bytes>", pixels, extension=f".{kind}"), alt, kind)
 
 
+def render(figure: Figure, alt: str) -> Picture:
+    """A Matplotlib figure as a picture."""
+    figure.set_layout_engine("constrained")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return Picture(buffer.getvalue(), alt)
+
+
 def grid(images: Tensor, columns: int = 8, *, alt: str = "A grid of images") -> Picture:
     """The images side by side, `columns` in a row."""
     return encode(tile(images, columns), alt)
@@ -101,7 +109,7 @@ def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[st
     figure = Figure(figsize=(9, 0.3 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
     for axes, images, title in zip(figure.subplots(1, 2), (real, fake), titles, strict=True):
         _show(axes, tile(images, columns), title)
-    return _render(figure, f"Left: {titles[0]}; right: {titles[1]}")
+    return render(figure, f"Left: {titles[0]}; right: {titles[1]}")
 
 
 def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) -> Picture:
@@ -111,7 +119,7 @@ def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) 
     figure = Figure(figsize=(2.3 * len(snapshots), 2.55))
     for axes, images, title in zip(np.atleast_1d(figure.subplots(1, len(snapshots))), snapshots, titles, strict=True):
         _show(axes, tile(images, columns), title)
-    return _render(figure, "Samples of the same z: " + ", ".join(titles))
+    return render(figure, "Samples of the same z: " + ", ".join(titles))
 
 
 def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 5, *, alt: str) -> Picture:
@@ -131,7 +139,7 @@ def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int =
         axes.set_axis_on()
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_color("lightgrey")  # a white picture on a white page needs an edge
-    return _render(figure, alt)
+    return render(figure, alt)
 
 
 def landscape(discriminator: nn.Module, x_real: Tensor, x_fake: Tensor, *, side: int = 320) -> np.ndarray:
@@ -184,7 +192,7 @@ def curves(history: Sequence[Row], *, title: str = "") -> Picture:
     beliefs.set_ylim(0, 1)
     figure.suptitle(title)
     last = ", ".join(f"{key} {history[-1][key]:.2f}" for key in ("d_loss", "g_loss", "d_real", "d_fake"))
-    return _render(figure, f"Losses and outputs of D over {steps[-1]} steps; at the end {last}")
+    return render(figure, f"Losses and outputs of D over {steps[-1]} steps; at the end {last}")
 
 
 def lines(
@@ -211,7 +219,7 @@ def lines(
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="linear" if floor is None else "log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    return _render(figure, alt)
+    return render(figure, alt)
 
 
 def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, alt: str = "") -> Picture:
@@ -259,10 +267,3 @@ def _show(axes: Axes, pixels: np.ndarray, title: str) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(title, fontsize=10)
     axes.set_axis_off()
-
-
-def _render(figure: Figure, alt: str) -> Picture:
-    figure.set_layout_engine("constrained")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return Picture(buffer.getvalue(), alt)

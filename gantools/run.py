@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 
 SAMPLE_BATCH = 500  # ten thousand images through a wide network at once would need gigabytes
 SHARES_OFF = 1e-3  # how far from 1 the shares of a mixture may sum

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,18 +41,26 @@ def batch_index(count: int, batch: int, seed: int, step: int) -> Tensor:
     return _order(count, mix_seed(seed, epoch))[place * batch : (place + 1) * batch]
 
 
-def by_class(labels: Tensor) -> list[Tensor]:
-    """The places of each class that occurs, int64 [its size], from labels [N]: what `balanced_index` draws from."""
-    return [torch.nonzero(labels == label).squeeze(1) for label in labels.unique()]
+@dataclass(frozen=True)
+class Members:
+    """The places of the images, class by class: those of the first class that occurs, then of the next."""
+
+    places: Tensor  # int64 [N]
+    sizes: Tensor  # int64 [classes that occur]
 
 
-def balanced_index(members: list[Tensor], batch: int, seed: int, step: int) -> Tensor:
+def by_class(labels: Tensor) -> Members:
+    """The members of each class that occurs, from labels [N]: what `balanced_index` draws from."""
+    return Members(labels.argsort(stable=True), labels.unique(return_counts=True)[1])
+
+
+def balanced_index(members: Members, batch: int, seed: int, step: int) -> Tensor:
     """Which images a step sees, int64 [batch], every class in its turn, whatever its size; images with replacement."""
-    slot = torch.arange(step * batch, (step + 1) * batch) % len(members)
+    sizes = members.sizes
+    slot = torch.arange(step * batch, (step + 1) * batch) % len(sizes)
     share = torch.rand(batch, generator=torch.Generator().manual_seed(mix_seed(seed, step)))
-    sizes = torch.tensor([len(places) for places in members])
     place = (share * sizes[slot]).long().clamp(max=sizes[slot] - 1)  # rounding could reach the size itself
-    return torch.cat(members)[(sizes.cumsum(0) - sizes)[slot] + place]
+    return members.places[(sizes.cumsum(0) - sizes)[slot] + place]
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gantools import evidence
-from gantools.plots import Picture, _render
+from gantools.plots import Picture, render
 from gantools.trials import Row
 
 # Colours that stay apart for colour-blind readers (Okabe & Ito 2008).
@@ -31,7 +31,7 @@ def learning_curves(rows: Sequence[Row], classifier: str, arms: Sequence[str] = 
         axes.plot(sizes, errors, marker="o", markersize=4, color=COLOURS[arm], label=arm)
     axes.set(ylabel="error on test images, %", yscale="log")
     axes.legend()
-    return _render(axes.figure, f"Test error of {classifier} over real images: {', '.join(arms)}")
+    return render(axes.figure, f"Test error of {classifier} over real images: {', '.join(arms)}")
 
 
 def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN) -> Picture:
@@ -50,7 +50,7 @@ def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN) -> 
     axes.axhline(0, color="black", linewidth=1)
     axes.set(ylabel="gain over real images alone, points")
     axes.legend()
-    return _render(axes.figure, f"Gain of {classifier} in points: {'; '.join(told)}")
+    return render(axes.figure, f"Gain of {classifier} in points: {'; '.join(told)}")
 
 
 def _axes(rows: Sequence[Row], classifier: str, arms: Sequence[str]) -> tuple[Axes, list[int]]:

@@ -22,7 +22,7 @@ from gantools.augment import moved
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import class_loss, gradient_penalty
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 from gantools.run import Run
 from gantools.runtime import (
     autocast_for,

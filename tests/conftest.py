@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import gantools
 from gantools import data, nets, recipes
 from gantools.data import ImageSet
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 from gantools.run import Run
 
 os.environ["ACCELERATE_USE_CPU"] = "true"  # equality to the last bit is promised on a CPU only

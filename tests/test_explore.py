@@ -13,7 +13,7 @@ from torch import nn
 
 from gantools import explore, handwriting, nets, plots, recipes
 from gantools.nets.layers import ClassEmbedding
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 
 
 class Stripes(nn.Module):

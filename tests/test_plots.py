@@ -426,8 +426,8 @@ def test_an_animation_can_be_read_back_frame_by_frame():
 
 def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(monkeypatch):
     figures = []
-    render = plots._render
-    monkeypatch.setattr(plots, "_render", lambda figure, alt: figures.append(figure) or render(figure, alt))
+    render = plots.render
+    monkeypatch.setattr(plots, "render", lambda figure, alt: figures.append(figure) or render(figure, alt))
     series = {"one": ([1, 5, 50], [30.0, 20.0, 7.0]), "two": ([1], [100.0])}
     picture = plots.lines(series, xlabel="epoch", ylabel="FD", floor=0.03, alt="FD against epochs")
     (axes,) = figures[0].axes

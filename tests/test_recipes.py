@@ -1,9 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from gantools import data, losses, nets, recipes, train
-from gantools.recipes import Recipe, RecipeError
+from gantools.recipe import NOISES, Recipe, RecipeError
 
 DIFFERENT = {
     "dataset": "fashion-mnist",
@@ -489,7 +491,7 @@ def test_uniform_noise_fills_minus_one_to_one_and_normal_noise_is_standard():
     assert normal.abs().max() > 3
 
 
-@pytest.mark.parametrize("noise", recipes.NOISES)
+@pytest.mark.parametrize("noise", NOISES)
 def test_noise_follows_its_generator_and_leaves_the_global_one_alone(noise):
     recipe, before = recipes.get("mlp-gan", noise=noise), torch.get_rng_state()
     one, two, three = (recipe.draw_z(3, source=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
@@ -588,3 +590,17 @@ def test_a_field_that_does_nothing_leaves_the_digest_alone_and_one_that_does_cha
 @pytest.mark.parametrize("name", list(recipes.RECIPES))
 def test_a_lesson_is_short_even_where_the_recipe_has_steps_of_its_own(name):
     assert recipes.lesson(name).steps == recipes.QUICK_STEPS[name] <= 3_000
+
+
+def test_a_partial_network_is_known_by_its_function_and_by_what_it_sets():
+    narrow = recipes.get("cgan-sn", generator=partial(nets.CGANSNGenerator, width=32))
+    assert narrow.objects()["generator"] == "CGANSNGenerator(width=32)"
+    assert narrow.digest() != recipes.get("cgan-sn").digest()
+    narrower = narrow.change(generator=partial(nets.CGANSNGenerator, width=16))
+    assert narrower.digest() != narrow.digest()
+    nested = narrow.change(generator=partial(narrow.generator, width=32))
+    assert nested.digest() == narrow.digest(), "functools flattens a partial of a partial"
+    generator, _ = narrow.build()
+    assert sum(map(torch.numel, generator.parameters())) < sum(
+        map(torch.numel, nets.CGANSNGenerator(classes=10).parameters())
+    )

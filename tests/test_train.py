@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gantools import data, losses, nets, recipes, runtime, train
 from gantools.nets.layers import ClassEmbedding
-from gantools.recipes import Recipe
+from gantools.recipe import Recipe
 
 Y = torch.zeros(8, dtype=torch.int64)
 
