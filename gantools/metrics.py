@@ -2,19 +2,17 @@
 
 Real and generated images are compared as the data set's judge sees them (`gantools.judge`), after both passed through
 uint8. The reference is the held-out test set; beside a number stands the same number for as many real *training*
-images. FD, KID and IS are torchmetrics' own, fed with the judge's features and logits.
+images.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gantools import classify, data, inception, judge, neighbours
+from gantools import classify, data, distances, inception, judge, neighbours
 from gantools.data import DataError, ImageSet
 from gantools.judge import JudgeError, Seen
-from gantools.nets import FEATURES
 from gantools.report import Report
 from gantools.run import Run
 
@@ -22,7 +20,6 @@ COUNT = 10_000  # images that a report generates
 PER_CLASS = 200  # images of each class for the numbers of one class
 LEAST = 100  # images below which a number says more about the sample than about the generator
 PRESENT = 0.1  # of its fair share: a class that is rarer counts as lost
-KID_SUBSETS, KID_SUBSET = 50, 1_000
 
 
 def evaluate(
@@ -167,34 +164,15 @@ def frechet_distance(images: Tensor | Seen, dataset: str) -> float:
 
     0 would be the reference set itself. Fewer images make it larger: compare equal numbers of them.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance  # here: it takes two seconds to import
-
     seen = see(images, dataset)
-    by, count = seen.judge, int(seen.judge.counts.sum())
-    metric = FrechetInceptionDistance(feature=_AsItIs(), sync_on_compute=False)
-    metric.real_features_num_samples += count  # the reference set's sums, from its mean and covariance
-    metric.real_features_sum += by.mean * count
-    metric.real_features_cov_sum += by.covariance * (count - 1) + count * by.mean.outer(by.mean)
-    metric.update(seen.features.double(), real=False)
-    return max(float(metric.compute()), 0.0)  # in this order NaN stays NaN
+    by = seen.judge
+    return distances.frechet(by.mean, by.covariance, int(by.counts.sum()), seen.features)
 
 
 def kernel_distance(images: Tensor | Seen, dataset: str) -> float:
     """Squared maximum mean discrepancy with a cubic kernel (KID, Binkowski et al. 2018); unbiased, about 0 at best."""
-    from torchmetrics.image.kid import KernelInceptionDistance  # here: it takes two seconds to import
-
     seen = see(images, dataset)
-    known = seen.judge.features
-    subset = min(KID_SUBSET, len(seen), len(known))
-    with warnings.catch_warnings(), torch.random.fork_rng():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are 64 numbers each
-        torch.manual_seed(0)
-        metric = KernelInceptionDistance(
-            feature=_AsItIs(), subsets=KID_SUBSETS, subset_size=subset, sync_on_compute=False
-        )
-        metric.update(known, real=True)
-        metric.update(seen.features, real=False)
-        return float(metric.compute()[0])
+    return distances.kernel(seen.judge.features, seen.features)
 
 
 def inception_score(images: Tensor | Seen, dataset: str) -> float:
@@ -202,14 +180,7 @@ def inception_score(images: Tensor | Seen, dataset: str) -> float:
 
     From 1 to the number of classes. Blind to variety within a class.
     """
-    from torchmetrics.image.inception import InceptionScore  # here: it takes two seconds to import
-
-    with warnings.catch_warnings(), torch.random.fork_rng():
-        warnings.simplefilter("ignore", UserWarning)
-        torch.manual_seed(0)
-        metric = InceptionScore(feature=_AsItIs(), sync_on_compute=False)  # logits: it takes the softmax itself
-        metric.update(see(images, dataset).logits)
-        return float(metric.compute()[0])
+    return distances.inception_score(see(images, dataset).logits)
 
 
 def density_coverage(images: Tensor | Seen, dataset: str) -> tuple[float, float]:
@@ -356,9 +327,3 @@ def _checked_labels(labels: Tensor | Sequence[int], count: int, classes: int) ->
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise JudgeError(f"labels must lie in 0 to {classes - 1}, not {int(labels.min())} to {int(labels.max())}")
     return labels
-
-
-class _AsItIs(nn.Identity):
-    """torchmetrics takes a network that makes features of images; ours are made already, once for all numbers."""
-
-    num_features = FEATURES

@@ -14,7 +14,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from gantools import classify, data, judge, metrics, recipes, train
+from gantools import classify, data, distances, judge, metrics, recipes, train
 from gantools.data import DataError
 from gantools.inception import MetricError
 from gantools.judge import Judge, JudgeError, Seen
@@ -140,7 +140,7 @@ class Ordinary(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:Metric .* will save all extracted features:UserWarning")
 def test_fd_kid_and_is_are_those_of_torchmetrics_used_in_the_ordinary_way(mnist, appoint, monkeypatch):
-    monkeypatch.setattr(metrics, "KID_SUBSET", 200)
+    monkeypatch.setattr(distances, "KERNEL_SUBSET", 200)
     known, images = (data.to_uint8(part.images[:400]).float() / 255 for part in (mnist.test, mnist.train))
     reference = mnist.judge.see(2 * known - 1)
     covariance, mean = reference.features.double().T.cov(), reference.features.double().mean(0)
