@@ -4,8 +4,9 @@
 
 Every variant gets the same number of steps of 128 real images, 5,000 unless told otherwise. Writes
 assets/results/collapse.csv, a row for each variant, and assets/results/collapse-classes.csv, a row for each variant and
-class; the variant `real` holds what as many real training images score. Variants that are there at that length are not
-trained again. Runs are kept in FOLDER and go on where they stopped. Needs EMNIST ByClass in the cache.
+class; `named` in it counts what the judge reads in the class's 200 images, class by class. The variant `real` holds what
+as many real training images score. Variants that are there at that length are not trained again. Runs are kept in
+FOLDER and go on where they stopped. Needs EMNIST ByClass in the cache.
 """
 
 import argparse
@@ -28,7 +29,7 @@ NUMBERS = ("frechet_distance", "coverage", "label_agreement", "within_class_vari
 WORST = ("worst_coverage", "median_agreement", "worst_agreement", "worst_variance")
 FIELDS = ("variant", "steps", "seconds", *NUMBERS, *WORST)
 BY_CLASS = ("label_agreement", "coverage", "within_class_variance")
-CLASS_FIELDS = ("variant", "steps", "name", "training_images", *BY_CLASS, "other", "other_share")
+CLASS_FIELDS = ("variant", "steps", "name", "training_images", *BY_CLASS, "named")
 
 
 class EmbeddingGenerator(nets.ACGANGenerator):
@@ -129,16 +130,13 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     row = {"variant": name, "steps": steps, "seconds": round(seconds)}
     row |= {key: round(float(value), 4) for key, value in shown.items()}
     counts = images.class_counts()
-    rows = []
-    for label, title in enumerate(images.classes):
-        named = each.named[y[count:] == label].bincount(minlength=len(images.classes)).double()
-        named[label] = 0  # what the judge reads instead, most often
-        other = int(named.argmax())
-        row_of_class = {"variant": name, "steps": steps, "name": title, "training_images": int(counts[label])}
-        row_of_class |= {key: round(float(values[label]), 4) for key, values in by_class.items()}
-        rows.append(
-            row_of_class | {"other": images.classes[other], "other_share": float(named[other]) / metrics.PER_CLASS}
-        )
+    named = metrics.confusion(each, y[count:], DATASET)
+    rows = [
+        {"variant": name, "steps": steps, "name": title, "training_images": int(counts[label])}
+        | {key: round(float(values[label]), 4) for key, values in by_class.items()}
+        | {"named": " ".join(map(str, named[label].tolist()))}
+        for label, title in enumerate(images.classes)
+    ]
     results.append(CLASSES, CLASS_FIELDS, rows)
     results.append(RESULTS, FIELDS, [row])
     print(row, flush=True)

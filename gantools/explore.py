@@ -13,7 +13,7 @@ import torch
 
 from gantools import handwriting, plots, previews
 from gantools.exhibit import Exhibit, live, stack
-from gantools.plots import Picture
+from gantools.picture import Picture
 from gantools.previews import LETTER_ZOOM, ZOOM
 from gantools.run import Run
 from gantools.walks import between, of_class, principal_directions

@@ -261,10 +261,16 @@ def label_agreement(images: Tensor | Seen, labels: Tensor | Sequence[int], datas
 
 def label_agreement_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> Tensor:
     """The same for each class, float64 [classes]; NaN for a class that `labels` do not hold."""
+    counts = confusion(images, labels, dataset).double()
+    return counts.diagonal() / counts.sum(1)
+
+
+def confusion(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> Tensor:
+    """How many images that were asked for as class i the judge names j, int64 [classes, classes]: row i, column j."""
     seen = see(images, dataset)
-    labels = _checked_labels(labels, len(seen), len(seen.judge.classes))
-    right = (seen.named == labels).double()
-    return torch.stack([right[labels == label].mean() for label in range(len(seen.judge.classes))])
+    classes = len(seen.judge.classes)
+    labels = _checked_labels(labels, len(seen), classes)
+    return (labels * classes + seen.named).bincount(minlength=classes**2).view(classes, classes)
 
 
 def classification_accuracy(images: Tensor, labels: Tensor | Sequence[int], dataset: str, seed: int = 0) -> float:

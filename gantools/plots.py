@@ -3,16 +3,10 @@
 Images are float [N, C, H, W] in [-1, 1] with 1 or 3 channels, as `data.load` and `Run.sample` give them.
 """
 
-import base64
-import html
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
 import torch
 from IPython.display import display
@@ -20,71 +14,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from gantools.data import to_uint8
+from gantools.picture import Picture, encode, gif, render, tile
 from gantools.run import Row, Run
 
-ZOOM = 2  # screen pixels for one image pixel
-GAP = 2  # pixels between two images
+__all__ = [
+    "Picture",
+    "compare",
+    "curves",
+    "encode",
+    "gif",
+    "grid",
+    "landscape",
+    "lines",
+    "live",
+    "matrices",
+    "panels",
+    "render",
+    "sheet",
+    "strip",
+    "tile",
+]
+
 BOARD = 1.25  # the board of the two-dimensional game shows -BOARD … BOARD
-GIF_BYTES, GIF_FRAMES = 1_000_000, 60
 REAL, FAKE = "#1b6ca8", "#d1495b"  # blue and red that stay apart for colour-blind readers
-
-
-@dataclass(frozen=True, repr=False)
-class Picture:
-    """An encoded picture and the text that stands for it where it cannot be seen."""
-
-    raw: bytes
-    alt: str
-    kind: str = "png"  # or "gif", "jpeg"
-
-    @property
-    def uri(self) -> str:
-        return f"data:image/{self.kind};base64,{base64.b64encode(self.raw).decode()}"
-
-    def __repr__(self) -> str:
-        return f"<picture: {self.alt}>"
-
-    def _repr_html_(self) -> str:
-        return f'<img src="{self.uri}" alt="{html.escape(self.alt)}" style="max-width:100%">'
-
-    def save(self, path: str | Path) -> Path:
-        """Write the picture as it is; the file must end in .png, .gif or .jpeg, as `kind` says."""
-        path = Path(path)
-        if path.suffix.lower().replace("jpg", "jpeg") != f".{self.kind}":
-            raise ValueError(f"{path}: this picture is a .{self.kind}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.raw)
-        return path
-
-
-def tile(images: Tensor, columns: int = 8, zoom: int = ZOOM) -> np.ndarray:
-    """Images side by side in one array, uint8 [height, width] or [height, width, 3], enlarged without blur."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
-        raise ValueError(f"expected at least one image, [N, 1 or 3, H, W]; got {list(images.shape)}")
-    if columns < 1:
-        raise ValueError(f"columns={columns} must be at least 1")
-    count, channels, height, width = images.shape
-    columns = min(columns, count)
-    rows = math.ceil(count / columns)
-    sheet = torch.full((rows * columns, channels, height + GAP, width + GAP), 255, dtype=torch.uint8)
-    sheet[:count, :, :height, :width] = to_uint8(images)
-    sheet = sheet.view(rows, columns, channels, height + GAP, width + GAP).permute(0, 3, 1, 4, 2)  # rows, y, columns, x
-    sheet = sheet.reshape(rows * (height + GAP), columns * (width + GAP), channels)[:-GAP, :-GAP]
-    return sheet.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1).squeeze(2).numpy()
-
-
-def encode(pixels: np.ndarray, alt: str, kind: str = "png") -> Picture:
-    """A uint8 array [H, W] or [H, W, 3] as a picture."""
-    return Picture(imageio.imwrite("<bytes>", pixels, extension=f".{kind}"), alt, kind)
-
-
-def render(figure: Figure, alt: str) -> Picture:
-    """A Matplotlib figure as a picture."""
-    figure.set_layout_engine("constrained")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return Picture(buffer.getvalue(), alt)
 
 
 def grid(images: Tensor, columns: int = 8, *, alt: str = "A grid of images") -> Picture:
@@ -222,20 +174,21 @@ def lines(
     return render(figure, alt)
 
 
-def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, alt: str = "") -> Picture:
-    """The snapshots as an endless animation of at most 1 MB; frames are left out evenly to keep to that."""
-    if not snapshots:
-        raise ValueError("an animation needs at least one snapshot")
-    frames = [tile(images, columns) for images in snapshots]
-    while True:
-        step = math.ceil(len(frames) / GIF_FRAMES)
-        kept = frames[::-step][::-1]  # the last frame always stays
-        timing = {"duration": 1000 * seconds / len(kept), "loop": 0}
-        # Optimised palettes differ from frame to frame, and then Pillow cannot read back what it wrote.
-        raw = imageio.imwrite("<bytes>", kept, extension=".gif", optimize=False, **timing)
-        if len(raw) <= GIF_BYTES or len(kept) == 1:
-            return Picture(raw, alt or f"Animation of {len(snapshots)} moments of a training at a fixed z", "gif")
-        frames = frames[::-2][::-1]
+def matrices(series: Mapping[str, Tensor], names: Sequence[str], *, xlabel: str, ylabel: str, alt: str) -> Picture:
+    """Square tables of shares in [0, 1] by title, [K, K], side by side: white where nothing lies, black at 1.
+
+    `names` are those of the K rows and of the K columns.
+    """
+    if not series or any(shares.shape != (len(names), len(names)) for shares in series.values()):
+        raise ValueError(f"matrices() needs at least one table, each [{len(names)}, {len(names)}] for as many names")
+    figure = Figure(figsize=(6.4 * len(series), 6.6))
+    for axes, (title, shares) in zip(figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True):
+        axes.imshow(shares.sqrt().numpy(), cmap="gray_r", vmin=0, vmax=1)  # the root shows small shares too
+        axes.set_title(title)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_xticks(range(len(names)), names, fontsize=6)
+        axes.set_yticks(range(len(names)), names, fontsize=6)
+    return render(figure, alt)
 
 
 def live(rows: int = 2, seed: int = 0) -> Callable[[Run], None]:

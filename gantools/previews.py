@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gantools import handwriting, plots
-from gantools.plots import Picture
+from gantools.picture import Picture
 from gantools.run import Run
 from gantools.walks import between, of_class
 

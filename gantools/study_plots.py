@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gantools import evidence
-from gantools.plots import Picture, render
+from gantools.picture import Picture, render
 from gantools.trials import Row
 
 # Colours that stay apart for colour-blind readers (Okabe & Ito 2008).

@@ -13,6 +13,7 @@ from torch import nn
 
 from gantools import explore, handwriting, nets, plots, recipes
 from gantools.nets.layers import ClassEmbedding
+from gantools.picture import GAP
 from gantools.recipe import Recipe
 
 
@@ -303,8 +304,8 @@ def test_the_classes_are_chosen_by_name_and_start_with_the_first_two(tints):
 def test_eight_different_z_are_shown_side_by_side(tints):
     picture = explore.classes(tints()).picture
     board = imageio.imread(picture.value, extension=".png")
-    step = (4 + plots.GAP) * explore.ROW_ZOOM
-    assert board.shape == (7 * explore.ROW_ZOOM, 8 * step - plots.GAP * explore.ROW_ZOOM)
+    step = (4 + GAP) * explore.ROW_ZOOM
+    assert board.shape == (7 * explore.ROW_ZOOM, 8 * step - GAP * explore.ROW_ZOOM)
     assert picture.layout.width == f"{board.shape[1]}px"  # one pixel for each, or it blurs
     assert len({board[:, index * step].tobytes() for index in range(8)}) == 8
 
@@ -397,7 +398,7 @@ def test_the_preview_of_the_classes_shows_a_contact_sheet_and_the_first_class_ea
     assert frame["alt"]
     assert frame["src"] == json.loads(tags.named("input")[0]["data-frames"])[0]
     size = imageio.imread(base64.b64decode(sheet["src"].partition(",")[2]), extension=".png").shape
-    assert size == (2 * 2 * (7 + plots.GAP) - 2 * plots.GAP, 20 * 2 * (4 + plots.GAP) - 2 * plots.GAP)
+    assert size == (2 * 2 * (7 + GAP) - 2 * GAP, 20 * 2 * (4 + GAP) - 2 * GAP)
 
 
 @pytest.mark.parametrize(("classes", "count"), [(2, 21), (10, 37), (20, 39), (21, 21), (62, 62)])
@@ -713,7 +714,7 @@ def test_the_preview_of_a_word_shows_all_characters_and_the_word_each_with_a_tex
     assert frame["alt"] == "The picture at the slider's place on the way between two styles"
     assert frame["src"] == json.loads(Tags(exhibit.preview).named("input")[0]["data-frames"])[0]
     size = imageio.imread(base64.b64decode(sheet["src"].partition(",")[2]), extension=".png").shape
-    assert size == (2 * 2 * (7 + plots.GAP) - 2 * plots.GAP, 31 * 2 * (4 + plots.GAP) - 2 * plots.GAP)
+    assert size == (2 * 2 * (7 + GAP) - 2 * GAP, 31 * 2 * (4 + GAP) - 2 * GAP)
     assert "all 62 characters of this run, and “Gan” in generated handwriting" in exhibit.preview
 
 

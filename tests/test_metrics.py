@@ -488,6 +488,13 @@ def test_label_agreement_is_the_share_of_images_named_as_asked(appoint):
     assert per_class[3:].isnan().all()
 
 
+def test_confusion_counts_what_is_named_in_the_place_of_what_was_asked_for(appoint):
+    counts = metrics.confusion(appoint(named(50, 50, *[0] * 8)), [0] * 50 + [1] * 30 + [2] * 20, "made")
+    expected = torch.zeros(10, 10, dtype=torch.int64)
+    expected[0, 0], expected[1, 1], expected[2, 1] = 50, 30, 20
+    assert torch.equal(counts, expected)
+
+
 @pytest.mark.parametrize(
     ("labels", "complaint"),
     [
@@ -497,7 +504,7 @@ def test_label_agreement_is_the_share_of_images_named_as_asked(appoint):
         (torch.arange(100) % 10 - 1, "labels must lie in 0 to 9, not -1 to 8"),
     ],
 )
-@pytest.mark.parametrize("number", [metrics.label_agreement, metrics.label_agreement_per_class])
+@pytest.mark.parametrize("number", [metrics.label_agreement, metrics.label_agreement_per_class, metrics.confusion])
 def test_labels_that_do_not_fit_are_refused(appoint, number, labels, complaint):
     with pytest.raises(JudgeError, match=complaint):
         number(appoint(named(*[10] * 10)), labels, "made")

@@ -1,16 +1,11 @@
-import html.parser
-import io
-
 import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
 from IPython.utils.capture import capture_output
-from PIL import Image, ImageSequence
 from torch import nn
 
 from gantools import data, plots, recipes, train
-from gantools.plots import Picture
 
 ROW = {"step": 5, "seconds": 1.0, "d_loss": 1.3, "g_loss": 0.7, "d_real": 0.6, "d_fake": 0.4}
 
@@ -24,94 +19,11 @@ def pixels(picture):
     return imageio.imread(picture.raw, extension=f".{picture.kind}")
 
 
-class ImageTag(html.parser.HTMLParser):
-    def handle_starttag(self, tag, attributes):
-        self.found = tag, dict(attributes)
-
-
-# Tiles
-
-
-def test_tiles_lie_row_by_row_with_white_between_them():
-    images = data.from_uint8(torch.arange(12, dtype=torch.uint8).view(3, 1, 2, 2))
-    w = 255
-    assert plots.tile(images, columns=2, zoom=1).tolist() == [
-        [0, 1, w, w, 4, 5],
-        [2, 3, w, w, 6, 7],
-        [w, w, w, w, w, w],
-        [w, w, w, w, w, w],
-        [8, 9, w, w, w, w],  # the last row is one image short
-        [10, 11, w, w, w, w],
-    ]
-
-
-def test_a_row_is_no_longer_than_there_are_images():
-    assert plots.tile(levels(0, 0), columns=8, zoom=1).shape == (2, 2 + plots.GAP + 2)
-    assert plots.tile(levels(0, 0, 0), columns=1, zoom=1).shape == (3 * 2 + 2 * plots.GAP, 2)
-
-
-def test_colours_stay_in_their_channels():
-    image = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 4)
-    tiled = plots.tile(image, zoom=1)
-    assert tiled.shape == (2, 4, 3)
-    assert tiled[1, 3].tolist() == [255, 0, 128]
-
-
-def test_zoom_repeats_pixels_without_blur():
-    images = data.from_uint8(torch.tensor([[10, 20], [30, 40]], dtype=torch.uint8).view(1, 1, 2, 2))
-    assert plots.tile(images, zoom=3).tolist() == np.kron([[10, 20], [30, 40]], np.ones((3, 3), int)).tolist()
-
-
-@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (1, 4, 4), (2, 2, 4, 4), (4, 4)])
-def test_what_is_no_batch_of_images_is_refused(shape):
-    with pytest.raises(ValueError, match=r"expected at least one image, \[N, 1 or 3, H, W\]") as refusal:
-        plots.tile(torch.zeros(shape))
-    assert str(list(shape)) in str(refusal.value)
-
-
-def test_no_column_is_refused():
-    with pytest.raises(ValueError, match="columns=0 must be at least 1"):
-        plots.tile(levels(0), columns=0)
-
-
-# Pictures
-
-
-def test_a_picture_shows_itself_with_its_text():
-    alt = 'a "walk" from <A> to B & back'
-    tag = ImageTag()
-    tag.feed(Picture(b"png", alt)._repr_html_())
-    name, attributes = tag.found
-    assert (name, attributes["alt"]) == ("img", alt)
-    assert attributes["src"] == "data:image/png;base64,cG5n"
-
-
-# IPython stores the repr beside the HTML: the bytes would be in the notebook twice.
-def test_the_repr_of_a_picture_is_short():
-    assert len(repr(plots.grid(torch.randn(8, 1, 28, 28)))) < 200
-
-
 def test_a_grid_is_its_tiles():
     images = torch.rand(6, 1, 28, 28) * 2 - 1
     picture = plots.grid(images, columns=3, alt="six images")
     assert np.array_equal(pixels(picture), plots.tile(images, 3))
     assert (picture.alt, picture.kind) == ("six images", "png")
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"), [("png", "a.png"), ("png", "a.PNG"), ("jpeg", "a.jpg"), ("jpeg", "a.jpeg"), ("gif", "a.gif")]
-)
-def test_a_picture_is_saved_as_it_is(tmp_path, kind, name):
-    path = Picture(b"content", "", kind).save(tmp_path / "new folder" / name)
-    assert path == tmp_path / "new folder" / name
-    assert path.read_bytes() == b"content"
-
-
-@pytest.mark.parametrize(("kind", "name"), [("png", "a.gif"), ("gif", "a.png"), ("png", "a"), ("png", "a.jpg")])
-def test_a_suffix_that_is_not_the_kind_is_refused(tmp_path, kind, name):
-    with pytest.raises(ValueError, match=rf"{name}: this picture is a \.{kind}"):
-        Picture(b"", "", kind).save(tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
 
 
 # Figures
@@ -333,50 +245,6 @@ def test_a_board_asks_d_in_eval_mode_and_leaves_it_as_it_was(training):
     assert discriminator.training == training
 
 
-# Animations
-
-
-def frames(picture):
-    return np.stack([frame.convert("RGB") for frame in ImageSequence.Iterator(Image.open(io.BytesIO(picture.raw)))])
-
-
-def test_an_animation_shows_every_snapshot_in_order():
-    picture = plots.gif([levels(value, shape=(1, 8, 8)) for value in (-1, 0, 1)])
-    assert [round(float(frame.mean())) for frame in frames(picture)] == [0, 128, 255]
-    assert picture.kind == "gif"
-    assert picture.alt == "Animation of 3 moments of a training at a fixed z"
-    assert plots.gif([levels(0)], alt="grey").alt == "grey"
-
-
-def test_an_animation_of_colours_keeps_them():
-    red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    assert frames(plots.gif([red]))[0, 0, 0].tolist() == [255, 0, 0]
-
-
-def test_a_long_animation_is_thinned_evenly_and_keeps_its_end():
-    shades = torch.linspace(-1, 1, 128)
-    shown = frames(plots.gif([levels(shade, shape=(1, 8, 8)) for shade in shades]))
-    assert 30 < len(shown) <= plots.GIF_FRAMES
-    levels_shown = shown.reshape(len(shown), -1).mean(1)
-    assert levels_shown[-1] == 255
-    assert np.ptp(np.diff(levels_shown)) < 3
-
-
-def test_an_animation_of_large_images_stays_under_a_megabyte_and_keeps_its_end():
-    torch.manual_seed(0)
-    snapshots = [torch.rand(16, 1, 64, 64) * 2 - 1 for _ in range(20)]
-    picture = plots.gif(snapshots)
-    assert 100_000 < len(picture.raw) <= plots.GIF_BYTES
-    shown = frames(picture)
-    assert 1 < len(shown) < len(snapshots)
-    assert np.array_equal(shown[-1, :, :, 0], plots.tile(snapshots[-1], 4))
-
-
-def test_an_animation_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one snapshot"):
-        plots.gif([])
-
-
 # Live pictures
 
 
@@ -417,13 +285,6 @@ def test_two_live_pictures_do_not_replace_each_other(shell, recipe, start):
     assert len(set(ids)) == 2
 
 
-def test_an_animation_can_be_read_back_frame_by_frame():
-    """With optimised palettes Pillow could not: No packer found from P to L."""
-    saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"][::5]
-    frames = imageio.imread(plots.gif([data.from_uint8(images) for images in saved]).raw, extension=".gif")
-    assert len(frames) == len(saved)
-
-
 def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(monkeypatch):
     figures = []
     render = plots.render
@@ -454,3 +315,24 @@ def test_shares_that_reach_zero_are_drawn_without_a_floor():
         for floor in (None, 0.5)
     ]
     assert pictures[0].raw != pictures[1].raw and pictures[0].alt == "agreement of two classes"
+
+
+TABLES = {"real": torch.eye(3), "generated": torch.full((3, 3), 1 / 3)}
+
+
+def test_matrices_show_each_table_with_the_names_of_its_rows_and_columns(monkeypatch):
+    figures = []
+    render = plots.render
+    monkeypatch.setattr(plots, "render", lambda figure, alt: figures.append(figure) or render(figure, alt))
+    shown = plots.matrices(TABLES, "abc", xlabel="named", ylabel="asked for", alt="two tables")
+    assert shown.alt == "two tables"
+    for axes, (title, shares) in zip(figures[0].axes, TABLES.items(), strict=True):
+        assert axes.get_title() == title
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+        assert np.allclose(axes.images[0].get_array(), shares.sqrt())
+
+
+@pytest.mark.parametrize("series", [{}, {"one": torch.eye(2)}, {"one": torch.eye(3), "other": torch.ones(3)}])
+def test_matrices_that_do_not_fit_the_names_are_refused(series):
+    with pytest.raises(ValueError, match=r"each \[3, 3\] for as many names"):
+        plots.matrices(series, "abc", xlabel="", ylabel="", alt="")
