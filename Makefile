@@ -6,7 +6,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two thread pools on two cores trip over each other: one job after the other, torch on all cores.
 export PYTHONUNBUFFERED = 1
 
 .PHONY: run test lint lab weights refresh benchmark address clean

@@ -4,9 +4,10 @@
 
 Every variant gets the same number of steps of 128 real images, 5,000 unless told otherwise. Writes
 assets/results/collapse.csv, a row for each variant, and assets/results/collapse-classes.csv, a row for each variant and
-class; `named` in it counts what the judge reads in the class's 200 images, class by class. The variant `real` holds what
-as many real training images score. Variants that are there at that length are not trained again. Runs are kept in
-FOLDER and go on where they stopped. Needs EMNIST ByClass in the cache.
+class; `named` in it counts what the judge reads in the class's 200 images, class by class; `within_class_variance` is
+over that of the real images that the judge names so. The variant `real` holds what as many real training images score.
+Variants that are there at that length are not trained again. Runs are kept in FOLDER and go on where they stopped.
+Needs EMNIST ByClass in the cache.
 """
 
 import argparse
@@ -89,9 +90,9 @@ def main() -> None:
     for name in arguments.names or VARIANTS:
         if (name, str(arguments.steps)) not in known:
             shown = images.cut_to_smallest() if name == "all classes cut to the smallest" else images
-            folder = arguments.work / "collapse" / name.replace(" ", "-").replace(",", "")
+            folder = arguments.work / "collapse" / f"{name.replace(' ', '-').replace(',', '')}-{arguments.steps}"
             run = train.fit(VARIANTS[name].change(steps=arguments.steps), shown, folder, resume=True)
-            measure(name, run, images)
+            measure(name, run, shown)
 
 
 def measure(name: str, run: train.Run, images: ImageSet) -> None:
@@ -137,7 +138,8 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
         | {"named": " ".join(map(str, named[label].tolist()))}
         for label, title in enumerate(images.classes)
     ]
-    results.append(CLASSES, CLASS_FIELDS, rows)
+    if (name, str(steps)) not in {(row["variant"], row["steps"]) for row in results.read(CLASSES)}:
+        results.append(CLASSES, CLASS_FIELDS, rows)
     results.append(RESULTS, FIELDS, [row])
     print(row, flush=True)
 

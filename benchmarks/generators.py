@@ -2,8 +2,9 @@
 
     python benchmarks/generators.py [NAME …]
 
-Writes assets/results/generators.csv: run, parameters, minutes, dataset, count, and the numbers of a report; the rows
-named `real …` hold those of real training images. Rows that are there are not measured again. Needs the full data sets.
+Writes assets/results/generators.csv: run, dataset, trained_on, parameters, minutes, count, and the numbers of a report;
+the rows named `real …` hold those of real training images. Rows that are there are not measured again. Needs the full
+data sets.
 """
 
 import argparse

@@ -58,9 +58,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(PLANS)}")
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(PLANS):
+        parser.error(f"there is no plan for {unknown.pop()!r}; choose from {', '.join(PLANS)}")
     for name in arguments.names or PLANS:
-        if name not in PLANS:
-            parser.error(f"there is no plan for {name!r}; choose from {', '.join(PLANS)}")
         images, test = data.load(name), data.load(name, split="test")
         if len(images) < LEAST and name not in glyphs.SETS:
             raise SystemExit(f"the judge of {name} needs all of it: python -m gantools data {name}")

@@ -34,6 +34,8 @@ def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | N
     """
     if arm not in ARMS:
         raise ValueError(f"there is no arm {arm!r}: known are {', '.join(ARMS)}")
+    if count < 0:
+        raise ValueError(f"count={count} must not be negative")
     if count and arm not in DOSED:
         raise ValueError(f"arm {arm!r} adds no images, but count={count}")
     if arm in GENERATED and (generated is None or len(generated) < count):

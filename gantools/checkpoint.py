@@ -105,7 +105,8 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     The run keeps the scalars it was saved with. Raises `CheckpointError`, naming the file, for anything damaged.
     """
     shipped_folder = ASSETS / "checkpoints" / str(folder)
-    folder = Path(folder) if Path(folder).exists() or not (shipped_folder / "run.json").exists() else shipped_folder
+    own = (Path(folder) / "run.json").exists() or not (shipped_folder / "run.json").exists()
+    folder = Path(folder) if own else shipped_folder
     about = _about(folder)
     stored = about["recipe"]
     base = recipe or RECIPES.get(stored["name"])
@@ -139,7 +140,7 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         "name": dataset.name,
         "count": len(dataset),
         "classes": list(dataset.classes),
-        "digest": dataset.digest() if out else "",
+        "digest": dataset.digest(),
     }
     if out is not None:
         _check_writable(Path(out))
@@ -151,7 +152,6 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         raise CheckpointError(f"{out} holds networks without their optimizers: it can be sampled from, not resumed")
     run = load(out, recipe)
     before, now = {**run.recipe.scalars(), **run.data}, {**recipe.scalars(), **data}
-    before["digest"] = before["digest"] or data["digest"]  # none where it was trained without a folder
     changed = [name for name in now if name not in ("steps", "epochs") and before.get(name) != now[name]]
     if changed:
         differences = ", ".join(f"{name} was {before.get(name)!r}, is {now[name]!r}" for name in changed)

@@ -60,7 +60,7 @@ def load(
     seed: int = 0,
     download: bool = False,
 ) -> ImageSet:
-    """A data set by name, or by the path of an `.npz` file.
+    """A data set by name, or by the path of an `.npz` file, which holds training images.
 
     Looks in the cache, then among the bundled parts (and says so in one line); the ring and the sets of glyphs are
     made. The network is used only with `download=True`. `limit` keeps the first images in file order; `per_class`
@@ -69,7 +69,7 @@ def load(
     if split not in SPLITS:
         raise DataError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
     for option, count in (("limit", limit), ("per_class", per_class)):
-        if count is not None and not isinstance(count, int):
+        if isinstance(count, bool) or not (count is None or hasattr(count, "__index__")):
             raise DataError(f"{option}={count!r}: expected a whole number")
     name = str(name)
     if name == RING:
@@ -176,6 +176,10 @@ def found() -> dict[str, str]:
 def _find(name: str, split: str, fetch: bool) -> tuple[Path, str]:
     """The file to read, and a note where it holds only a part of the set."""
     if Path(name).suffix == ".npz":
+        if split == "test":
+            raise DataError(
+                f"{name} has no test split: put train.npz and test.npz into {cache_dir()}/NAME, and load NAME"
+            )
         if not Path(name).exists():
             raise DataError(f"{name} does not exist (a data set is an .npz file with `images` and `labels`)")
         return Path(name), ""

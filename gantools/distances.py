@@ -13,6 +13,7 @@ def frechet(mean: Tensor, covariance: Tensor, count: int, features: Tensor) -> f
 
     The reference is given as its mean [D], its covariance [D, D], and the number of features these were taken of.
     """
+    _check(features, len(mean))
     from torchmetrics.image.fid import FrechetInceptionDistance  # here: it takes two seconds to import
 
     metric = FrechetInceptionDistance(feature=_AsItIs(len(mean)), sync_on_compute=False)
@@ -28,6 +29,7 @@ def kernel(known: Tensor, features: Tensor) -> float:
 
     The mean over fifty draws of a thousand features of either kind, or of as many as there are.
     """
+    _check(features, known.shape[1])
     from torchmetrics.image.kid import KernelInceptionDistance  # here: it takes two seconds to import
 
     subset = min(KERNEL_SUBSET, len(features), len(known))
@@ -52,6 +54,11 @@ def inception_score(logits: Tensor) -> float:
         metric = InceptionScore(feature=_AsItIs(logits.shape[1]), sync_on_compute=False)  # it takes the softmax itself
         metric.update(logits)
         return float(metric.compute()[0])
+
+
+def _check(features: Tensor, size: int) -> None:
+    if features.ndim != 2 or features.shape[1] != size or len(features) < 2:
+        raise ValueError(f"expected features [at least 2, {size}], not {list(features.shape)}")
 
 
 class _AsItIs(nn.Identity):

@@ -170,8 +170,8 @@ def draw(
 def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) -> Path:
     """`path`, if an enlarged set may be saved there: to be asked before the training, when nothing is lost yet.
 
-    Raises `DataError` where it is not an .npz, lies in no folder, is the `source` itself, or is there already and not
-    to be replaced (`resume`). `enlarge` itself refuses a `folder` that cannot be written.
+    Raises `DataError` where it is not an .npz, lies in no folder, is the `source` itself, or where it, its report or
+    its sheet is there already and not to be replaced (`resume`). `enlarge` refuses a `folder` that cannot be written.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -180,8 +180,9 @@ def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) ->
         raise DataError(f"{path}: there is no folder {path.parent}; make it first")
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise DataError(f"{path} is the set itself; choose another file, so that your images stay as they are")
-    if path.exists() and not resume:
-        raise DataError(f"{path} is there already; choose another file, or replace it (resume=True, --resume)")
+    for written in (path, path.with_suffix(".md"), path.with_suffix(".png")):
+        if written.exists() and not resume:
+            raise DataError(f"{written} is there already; choose another file, or replace it (resume=True, --resume)")
     return path
 
 

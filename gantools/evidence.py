@@ -112,6 +112,8 @@ def labels_worth(rows: Sequence[Row], arm: str, size: int, classifier: str, dose
     curve, inf above it.
     """
     sizes = sorted({row.size for row in rows if (row.arm, row.classifier) == ("real", classifier)})
+    if not sizes:
+        raise ValueError(f"no row of arm 'real', classifier {classifier!r}: there is no learning curve to read from")
     curve = np.maximum.accumulate([mean_accuracy(rows, "real", each, classifier) for each in sizes])
     reached = mean_accuracy(rows, arm, size, classifier, dose)
     if reached < curve[0]:

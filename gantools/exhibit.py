@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import numpy as np
 from IPython.display import HTML, display
 
-from gantools import plots
+from gantools.picture import encode
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def live(
         try:
             pixels, remark = draw(seed)
             picture.layout.width = f"{pixels.shape[1]}px"
-            picture.value, status.value = plots.encode(pixels, "").raw, html.escape(remark)
+            picture.value, status.value = encode(pixels, "").raw, html.escape(remark)
         except Exception as error:
             status.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
 

@@ -11,9 +11,9 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from gantools import handwriting, plots, previews
+from gantools import handwriting, previews
 from gantools.exhibit import Exhibit, live, stack
-from gantools.picture import Picture
+from gantools.picture import Picture, tile
 from gantools.previews import LETTER_ZOOM, ZOOM
 from gantools.run import Run
 from gantools.walks import between, of_class, principal_directions
@@ -53,7 +53,7 @@ def latent(run: Run, *, label: int = 0, directions: int = 4, seed: int = 0) -> L
         pull = torch.tensor([slider.value for slider in pulls]) @ axes  # [z_dim]
         images = of_class(run, between(a, b, walk.value, run.recipe.noise) + pull, label)
         remark = "The digit at this point of the latent space" if run.data["name"] == "mnist" else ""
-        return plots.tile(images, 1, ZOOM), remark
+        return tile(images, 1, ZOOM), remark
 
     picture, status = live(draw, (walk, *pulls), resample, seed)
     box = stack(widgets.HBox([picture, widgets.VBox([walk, *pulls, resample, status])]))
@@ -92,7 +92,7 @@ def classes(run: Run, *, seed: int = 0) -> ClassMixer:
         shares = torch.lerp(pure[start.value], pure[end.value], mix.value)  # [classes]
         images = run.sample(z=run.draw_z(ROW, seed), labels=shares.expand(ROW, -1))
         remark = f"{1 - mix.value:.0%} of class {start.label}, {mix.value:.0%} of class {end.label}"
-        return plots.tile(images, ROW, ROW_ZOOM), remark
+        return tile(images, ROW, ROW_ZOOM), remark
 
     picture, status = live(draw, (start, end, mix), resample, seed)
     controls = widgets.HBox([widgets.VBox([start, end]), widgets.VBox([mix, resample])])
@@ -129,7 +129,7 @@ def word(run: Run, text: str = "gantools", *, seed: int = 0) -> Writer:
     def draw(seed: int) -> tuple[np.ndarray, str]:
         spelling = handwriting.spell(field.value, run)
         z = handwriting.styles(run, style.value, together=together.value, seed=seed)
-        return plots.tile(handwriting.write(run, spelling.labels, z), 1, LETTER_ZOOM), spelling.remark
+        return tile(handwriting.write(run, spelling.labels, z), 1, LETTER_ZOOM), spelling.remark
 
     picture, status = live(draw, (field, style, together), resample, seed)
 
@@ -171,7 +171,7 @@ def gallery(runs: Mapping[str, Run], *, seed: int = 0) -> Gallery:
     def draw(seed: int) -> tuple[np.ndarray, str]:
         run = runs[title.value]
         images = of_class(run, run.draw_z(GALLERY_ROWS * ROW, seed), label.value)
-        return plots.tile(images, ROW, ROW_ZOOM), f"{title.value}, {label.label}"
+        return tile(images, ROW, ROW_ZOOM), f"{title.value}, {label.label}"
 
     title.observe(offer, names="value")  # before `draw` asks for a class
     picture, status = live(draw, (title, label), resample, seed)

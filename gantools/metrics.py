@@ -114,7 +114,7 @@ def _training_images(run: Run, dataset: str) -> tuple[ImageSet | None, str]:
     if len(train) < run.data["count"]:
         part = f"{len(train):,} of its {run.data['count']:,} training images"
         return train, f"memorisation against {part}; copies of the others would not be seen"
-    if run.data["digest"] not in ("", train.digest()):
+    if run.data["digest"] != train.digest():
         return None, f"no memorisation: it was not trained on the first {len(train):,} images of {dataset}"
     return train, ""
 

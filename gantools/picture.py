@@ -1,4 +1,7 @@
-"""An encoded picture with the words that stand for it; images as tiles, animations, Matplotlib figures."""
+"""An encoded picture with the words that stand for it; images as tiles, animations, Matplotlib figures.
+
+Images are float [N, C, H, W] in [-1, 1] with 1 or 3 channels, as `data.load` and `Run.sample` give them.
+"""
 
 import base64
 import html
@@ -79,9 +82,11 @@ def render(figure: Figure, alt: str) -> Picture:
 
 
 def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, alt: str = "") -> Picture:
-    """The snapshots as an endless animation of at most 1 MB; frames are left out evenly to keep to that."""
+    """The snapshots, [N, C, H, W] each, as an endless animation of at most 1 MB: for that, frames are left out."""
     if not snapshots:
         raise ValueError("an animation needs at least one snapshot")
+    if not seconds > 0:
+        raise ValueError(f"seconds={seconds} must be above 0")
     frames = [tile(images, columns) for images in snapshots]
     while True:
         step = math.ceil(len(frames) / GIF_FRAMES)

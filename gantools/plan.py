@@ -54,7 +54,8 @@ class Study:
 
         Raises `StudyError` for what the plan does not have.
         """
-        sizes, subsets = tuple(sizes or self.sizes), self.subsets if subsets is None else subsets
+        sizes = tuple(dict.fromkeys(sizes or self.sizes))  # a size given twice is one
+        subsets = self.subsets if subsets is None else subsets
         if unknown := set(sizes) - set(self.sizes):
             raise StudyError(f"size {min(unknown)} is not in the plan: choose of {', '.join(map(str, self.sizes))}")
         if not 1 <= subsets <= self.subsets:

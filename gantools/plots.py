@@ -58,6 +58,8 @@ def sheet(run: Run, rows: int = 2, *, seed: int = 0) -> Picture:
 
 def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[str] = ("real", "generated")) -> Picture:
     """Real images on the left, generated ones on the right."""
+    if columns < 1:
+        raise ValueError(f"columns={columns} must be at least 1")
     figure = Figure(figsize=(9, 0.3 + 4.4 * math.ceil(max(len(real), len(fake)) / columns) / columns))
     for axes, images, title in zip(figure.subplots(1, 2), (real, fake), titles, strict=True):
         _show(axes, tile(images, columns), title)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gantools import handwriting, plots
-from gantools.picture import Picture
+from gantools.picture import Picture, encode, tile
 from gantools.run import Run
 from gantools.walks import between, of_class
 
@@ -29,7 +29,7 @@ def walk(run: Run, ends: Tensor, label: int) -> str:
     z = torch.cat([between(ends[:1], ends[1:], share, run.recipe.noise) for share in shares])
     images = of_class(run, z, label)
     sheet = plots.grid(images, columns=FRAMES, alt=f"{FRAMES} images on a walk between two points of z")
-    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "") for image in images]
+    frames = [encode(tile(image[None], 1, ZOOM), "") for image in images]
     caption = "a walk through the latent space, from A (left) to B (right)"
     return _turning(caption, sheet, frames, ("A", "B"), "walk", run.recipe.image_shape[2] * ZOOM)
 
@@ -43,7 +43,7 @@ def tour(run: Run, z: Tensor) -> str:
     images = run.sample(z=z.expand(len(shares), -1), labels=shares)
     caption = f"one z on a tour through all {count} classes, from {ends[0]} to {ends[1]}"
     sheet = plots.grid(images, columns=TOUR_COLUMNS, alt=f"{len(images)} images: {caption}")
-    frames = [plots.encode(plots.tile(image[None], 1, ZOOM), "") for image in images]
+    frames = [encode(tile(image[None], 1, ZOOM), "") for image in images]
     return _turning(caption, sheet, frames, ends, "tour", run.recipe.image_shape[2] * ZOOM)
 
 
@@ -57,7 +57,7 @@ def film(boards: Sequence[np.ndarray], titles: Sequence[str]) -> str:
         len(shown),
         alt=f"{len(shown)} moments of the training, from {titles[0]} to {titles[-1]}",
     )
-    frames = [plots.encode(board, title) for board, title in zip(boards, titles, strict=True)]
+    frames = [encode(board, title) for board, title in zip(boards, titles, strict=True)]
     caption = "the training from its start to its end"
     return _turning(caption, sheet, frames, ("start", "end"), "way", boards[0].shape[1])
 
@@ -67,8 +67,8 @@ def written(run: Run, text: str, seed: int) -> str:
     count, spelling = run.recipe.classes, handwriting.spell(text, run)
     z = [handwriting.styles(run, index / (STYLES - 1), together=True, seed=seed) for index in range(STYLES)]
     case = run.sample(z=z[0][:1].expand(count, -1), labels=list(range(count)))
-    sheet = _light(plots.tile(case, CASE_COLUMNS), f"The characters {''.join(run.classes)}, generated from one z")
-    lines = [plots.tile(handwriting.write(run, spelling.labels, point), 1, LETTER_ZOOM) for point in z]
+    sheet = _light(tile(case, CASE_COLUMNS), f"The characters {''.join(run.classes)}, generated from one z")
+    lines = [tile(handwriting.write(run, spelling.labels, point), 1, LETTER_ZOOM) for point in z]
     caption = f"all {count} characters of this run, and “{text[: handwriting.LONGEST]}” in generated handwriting"
     caption = "; ".join(filter(None, (caption, spelling.remark)))
     ends, width = ("style A", "style B"), min(lines[0].shape[1], WIDEST)
@@ -88,7 +88,7 @@ def rows(runs: Mapping[str, Run], seed: int) -> str:
 
 def _light(pixels: np.ndarray, alt: str) -> Picture:
     """A picture in 16 greys, which takes half the bytes."""
-    return plots.encode(pixels // 16 * 17, alt)
+    return encode(pixels // 16 * 17, alt)
 
 
 def _turning(

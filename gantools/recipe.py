@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -83,7 +84,7 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
-        for name in ("seed", "r1", "r2", "shift", "class_weight"):
+        for name in ("seed", "r1", "r2", "shift", "classes", "class_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
         for name in ("real_target", "fake_target"):
@@ -143,8 +144,14 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.objects() | set_here, sort_keys=True).encode()).hexdigest()
 
     def build(self) -> tuple[nn.Module, nn.Module]:
-        """The two networks, initialised from `seed`: generator, discriminator."""
+        """The two networks, initialised from `seed`: generator, discriminator.
+
+        Raises ValueError where they take labels and the recipe has no classes.
+        """
         labels = {"classes": self.classes} if self.classes else {}
+        for network in (self.generator, self.discriminator):
+            if not labels and "classes" in inspect.signature(network).parameters:
+                raise ValueError(f"recipe {self.name}: {_named(network)} takes labels, so classes=0 must be above 0")
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             generator = self.generator(z_dim=self.z_dim, image_shape=self.image_shape, **labels)
@@ -187,10 +194,15 @@ def unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:
 
 def _named(network: Callable[..., nn.Module]) -> str:
     """By which a file knows a network; of a `functools.partial` with what it sets: CGANSNGenerator(width=32)."""
-    if not isinstance(network, partial):
-        return network.__qualname__
-    fields = ", ".join(f"{name}={value!r}" for name, value in sorted(network.keywords.items()))
-    return f"{_named(network.func)}({fields})"
+    if isinstance(network, partial):
+        set_here = [
+            *map(repr, network.args),
+            *(f"{name}={value!r}" for name, value in sorted(network.keywords.items())),
+        ]
+        return f"{_named(network.func)}({', '.join(set_here)})"
+    if not hasattr(network, "__qualname__"):
+        raise RecipeError(f"{network!r} has no name to be known by: give a class, a function or a functools.partial")
+    return network.__qualname__
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:

@@ -9,6 +9,7 @@ anywhere. In OUT lie
 """
 
 import contextlib
+import dataclasses
 import io
 import sys
 import threading
@@ -99,6 +100,8 @@ def run_row(text: str, out: str | Path, *, smoke: bool = False) -> Row:
     that is in no plan.
     """
     fields = {"dose": 0.0, "gan": ""} | trials.parse(text)
+    if missing := [field.name for field in dataclasses.fields(Trial) if field.name not in fields]:
+        raise StudyError(f"row {text!r} lacks {', '.join(missing)}")
     plans = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
     for study in plans:
         for trial in study.trials():

@@ -85,7 +85,7 @@ def read(path: str | Path) -> list[Row]:
             if tuple(lines.fieldnames or ()) != COLUMNS:
                 raise StudyError(f"{path}: expected the columns {', '.join(COLUMNS)}")
             return [_row(line) for line in lines]
-    except (OSError, TypeError, KeyError, ValueError) as error:
+    except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:  # None stands for a missing field
         raise error if isinstance(error, StudyError) else StudyError(f"{path} cannot be read: {error}") from error
 
 

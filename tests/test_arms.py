@@ -72,6 +72,7 @@ def test_the_published_mistake_leaves_all_but_black(tiny):
     [
         ("GAN", 0, "there is no arm 'GAN': known are real, classical, gan"),
         ("real", 5, "arm 'real' adds no images, but count=5"),
+        ("repeated", -3, "count=-3 must not be negative"),
         ("gan", 21, "arm 'gan' needs 21 generated images, not 20"),
     ],
 )

@@ -87,6 +87,12 @@ def test_a_shipped_run_is_small_and_samples_like_the_whole(trained, tmp_path):
     assert next(loaded.player.parameters()).dtype == torch.float32
 
 
+def test_an_empty_folder_does_not_hide_a_shipped_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ring").mkdir()
+    assert train.load("ring").folder.parent.name == "checkpoints"
+
+
 def test_a_run_shipped_without_its_discriminator_samples_and_refuses_to_judge(trained, tmp_path):
     folder = checkpoint.save(trained, tmp_path / "small", networks_only=True, discriminator=False)
     assert sum(map(len, files(folder).values())) < 4 * 114_800 + 10_000

@@ -123,10 +123,6 @@ def test_an_epoch_shows_each_image_once_before_any_twice():
     assert shown[:2] != shown[2:]
 
 
-def test_twelve_epochs_are_the_default(few, trained):
-    assert same(train_classifier(few.images, few.labels, 2, steps=12), trained)
-
-
 def test_another_network_and_an_augmentation_are_used_and_leave_the_images(few):
     before = few.images.clone()
     network = train_classifier(few.images, few.labels, 2, network=dense, steps=30, augment=lambda x: -x)

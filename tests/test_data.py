@@ -729,3 +729,16 @@ def test_quantised_images_are_those_of_a_file_and_stay_as_they_are():
     once = data.quantised(images)
     assert (once - images.clamp(-1, 1)).abs().max() <= 1 / 255 + 1e-6  # half a step, reached at 0
     assert torch.equal(data.quantised(once), once)
+
+
+def test_a_file_has_no_test_split(tmp_path, tiny):
+    data.save(tmp_path / "own.npz", data.to_uint8(tiny.images), tiny.labels)
+    assert len(data.load(tmp_path / "own.npz")) == 40
+    with pytest.raises(DataError, match=r"own.npz has no test split: put train.npz and test.npz into .*/NAME"):
+        data.load(tmp_path / "own.npz", split="test")
+
+
+def test_a_whole_number_of_numpy_is_one_and_a_truth_value_is_none():
+    assert len(data.load("mnist", limit=np.int64(50))) == 50
+    with pytest.raises(DataError, match="limit=True: expected a whole number"):
+        data.load("mnist", limit=True)

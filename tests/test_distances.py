@@ -55,3 +55,11 @@ def test_numbers_repeat_and_leave_the_random_state_alone():
     assert once == again
     assert distances.inception_score(normal(200)) == distances.inception_score(normal(200))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("features", [normal(1), normal(50, size=7), torch.zeros(50)])
+def test_features_that_do_not_fit_the_reference_are_refused(features):
+    with pytest.raises(ValueError, match=r"expected features \[at least 2, 8\]"):
+        distances.frechet(*statistics(normal(50)), features)
+    with pytest.raises(ValueError, match=r"expected features \[at least 2, 8\]"):
+        distances.kernel(normal(50), features)

@@ -236,6 +236,8 @@ def refusal(capsys, *arguments):
         (["own.npz", "--out", "more.txt"], "more.txt: the enlarged set is an .npz file"),
         (["own.npz", "--out", "own.npz", "--resume"], "own.npz is the set itself"),
         (["own.npz", "--out", "there.npz"], "there.npz is there already"),
+        (["own.npz", "--out", "told.npz"], "told.md is there already"),
+        (["own.npz", "--out", "shown.npz"], "shown.png is there already"),
         (["own.npz", "--out", "nowhere/more.npz"], "there is no folder nowhere"),
         (["own.npz", "--out", "closed.npz"], "cannot write into closed.gan"),
         (["missing.npz"], "missing.npz does not exist"),
@@ -255,6 +257,8 @@ def test_an_error_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, caps
     labels = torch.arange(24) % 2
     data.save("own.npz", own, labels)
     data.save("there.npz", own, labels)
+    (tmp_path / "told.md").write_text("mine")
+    (tmp_path / "shown.png").write_bytes(b"mine")
     data.save("one.npz", own, labels * 0)
     data.save("gap.npz", own, labels + 1)
     data.save("wide.npz", nn.functional.pad(own, (2, 2)), labels)

@@ -187,3 +187,8 @@ def test_rows_of_two_generators_are_not_mixed():
     with pytest.raises(ValueError, match="several generators"):
         evidence.mean_accuracy(rows, "gan", 100, "cnn")
     assert evidence.mean_accuracy(rows[:1], "gan", 100, "cnn") == 0.8
+
+
+def test_without_rows_of_real_there_is_no_learning_curve():
+    with pytest.raises(ValueError, match="no row of arm 'real', classifier 'cnn': there is no learning curve"):
+        evidence.labels_worth([row("gan", dose=1.0, accuracy=0.8)], "gan", 100, "cnn")

@@ -504,7 +504,10 @@ def test_confusion_counts_what_is_named_in_the_place_of_what_was_asked_for(appoi
         (torch.arange(100) % 10 - 1, "labels must lie in 0 to 9, not -1 to 8"),
     ],
 )
-@pytest.mark.parametrize("number", [metrics.label_agreement, metrics.label_agreement_per_class, metrics.confusion])
+@pytest.mark.parametrize(
+    "number",
+    [metrics.label_agreement, metrics.label_agreement_per_class, metrics.confusion, metrics.coverage_per_class],
+)
 def test_labels_that_do_not_fit_are_refused(appoint, number, labels, complaint):
     with pytest.raises(JudgeError, match=complaint):
         number(appoint(named(*[10] * 10)), labels, "made")
@@ -622,7 +625,7 @@ def test_what_another_judge_saw_is_refused(real):
 def untrained(start, recipe):
     """A run that claims to know the first forty digits."""
     run = start(recipe)
-    run.data |= {"name": "mnist", "count": 40, "digest": ""}
+    run.data |= {"name": "mnist", "count": 40, "digest": data.load("mnist", limit=40).digest()}
     return run
 
 
@@ -857,3 +860,32 @@ def test_too_few_images_an_epoch_are_refused():
 def test_a_run_on_data_without_a_judge_cannot_be_measured(recipe, tiny, start):
     with pytest.raises(JudgeError, match="no judge for 'tiny'"):
         train.fit(recipe.change(steps=5), tiny, on_epoch=metrics.during(100))
+
+
+# The numbers of one class
+
+
+def test_coverage_is_taken_within_a_class_and_needs_six_of_either_kind(appoint, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(23, 10, generator=generator)
+    seen = made(features)
+    head = nn.Identity()  # the judge names the place of the largest feature
+    for label, count in ((0, 10), (1, 8), (2, 5)):
+        start = {0: 0, 1: 10, 2: 18}[label]
+        features[start : start + count, label] = 10
+    monkeypatch.setattr(seen.judge.network, "head", head, raising=False)
+    labels = torch.tensor([0] * 10 + [1] * 8 + [2] * 5)
+    monkeypatch.setattr(metrics, "LEAST", 1)
+    seen = appoint(replace(seen, judge=replace(seen.judge, features=features), features=features))
+    shares = metrics.coverage_per_class(seen, labels, "made")
+    assert shares[:2].tolist() == [1, 1], "the reference images themselves"
+    assert shares[2:].isnan().all(), "five are too few for a fifth neighbour, none even more so"
+    moved = replace(seen, features=torch.cat([features[:10], features[10:] + 100]))
+    assert metrics.coverage_per_class(moved, labels, "made")[:2].tolist() == [1, 0]
+
+
+def test_the_variance_of_a_class_is_the_trace_of_its_covariance():
+    features = torch.tensor([[0.0, 0], [2, 4], [5, 5], [1, 1], [1, 1]])
+    found = metrics.class_variances(features, torch.tensor([0, 0, 1, 2, 2]), 4)
+    assert found[[0, 2]].tolist() == [2 + 8, 0]
+    assert found[[1, 3]].isnan().all(), "one image, and none"

@@ -141,6 +141,8 @@ def test_an_animation_of_large_images_stays_under_a_megabyte_and_keeps_its_end()
 def test_an_animation_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one snapshot"):
         gif([])
+    with pytest.raises(ValueError, match="seconds=-1 must be above 0"):
+        gif([levels(0)], seconds=-1)
 
 
 def test_an_animation_can_be_read_back_frame_by_frame():

@@ -39,6 +39,7 @@ def test_each_subset_has_a_generator_of_its_own_and_the_oracle_one_for_all():
 def test_a_part_of_the_plan_is_a_part_of_it():
     part = MAIN.trials(sizes=[1_000, 100], subsets=2)
     assert set(part) < set(MAIN.trials())
+    assert MAIN.trials(sizes=[100, 100]) == MAIN.trials(sizes=[100])
     assert {(t.size, t.subset) for t in part} == {(100, 0), (100, 1), (1_000, 0), (1_000, 1)}
 
 

@@ -308,13 +308,21 @@ def test_lines_without_points_are_refused(series):
         plots.lines(series, xlabel="epoch", ylabel="FD", floor=1.0, alt="nothing")
 
 
-def test_shares_that_reach_zero_are_drawn_without_a_floor():
+def test_shares_that_reach_zero_are_drawn_without_a_floor(monkeypatch):
+    figures = []
+    render = plots.render
+    monkeypatch.setattr(plots, "render", lambda figure, alt: figures.append(figure) or render(figure, alt))
     series = {"real": ([0, 1], [0.9, 0.8]), "generated": ([0, 1], [0.0, 0.4])}
-    pictures = [
-        plots.lines(series, xlabel="class", ylabel="agreement", floor=floor, alt="agreement of two classes")
-        for floor in (None, 0.5)
-    ]
-    assert pictures[0].raw != pictures[1].raw and pictures[0].alt == "agreement of two classes"
+    shown = plots.lines(series, xlabel="class", ylabel="agreement", alt="agreement of two classes")
+    (axes,) = figures[0].axes
+    assert axes.get_yscale() == "linear"
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.9, 0.8], [0.0, 0.4]]
+    assert shown.alt == "agreement of two classes"
+
+
+def test_compare_without_columns_is_refused():
+    with pytest.raises(ValueError, match="columns=0 must be at least 1"):
+        plots.compare(levels(0), levels(0), columns=0)
 
 
 TABLES = {"real": torch.eye(3), "generated": torch.full((3, 3), 1 / 3)}

@@ -598,9 +598,26 @@ def test_a_partial_network_is_known_by_its_function_and_by_what_it_sets():
     assert narrow.digest() != recipes.get("cgan-sn").digest()
     narrower = narrow.change(generator=partial(nets.CGANSNGenerator, width=16))
     assert narrower.digest() != narrow.digest()
+    assert narrow.change(generator=partial(nets.CGANSNGenerator, 32)).objects()["generator"] == "CGANSNGenerator(32)"
     nested = narrow.change(generator=partial(narrow.generator, width=32))
     assert nested.digest() == narrow.digest(), "functools flattens a partial of a partial"
     generator, _ = narrow.build()
     assert sum(map(torch.numel, generator.parameters())) < sum(
         map(torch.numel, nets.CGANSNGenerator(classes=10).parameters())
     )
+
+
+def test_a_network_without_a_name_is_refused():
+    class Maker:
+        def __call__(self, **options):
+            return nets.MLPGenerator(**options)
+
+    with pytest.raises(RecipeError, match="has no name to be known by"):
+        recipes.get("mlp-gan", generator=Maker()).digest()
+
+
+def test_networks_that_take_labels_need_classes():
+    with pytest.raises(ValueError, match="recipe rgan: ProjectionGenerator takes labels, so classes=0 must be above 0"):
+        recipes.get("rgan", classes=0).build()
+    with pytest.raises(ValueError, match="classes=-3 must not be negative"):
+        recipes.get("rgan", classes=-3)

@@ -127,7 +127,12 @@ def test_a_row_needs_neither_its_dose_nor_its_generator_where_the_plan_knows_the
 @pytest.mark.parametrize("text", ["arm=real,size=17", "arm=gan,size=16,dose=3", "arm=real,size=16,gan=rgan-16-0"])
 def test_a_row_of_no_plan_is_refused(one_by_one, tmp_path, text):
     with pytest.raises(StudyError, match="no row of the study is"):
-        study.run_row(text, tmp_path, smoke=True)
+        study.run_row(f"{text},subset=0,classifier=mlp,seed=0", tmp_path, smoke=True)
+
+
+def test_a_row_that_names_too_little_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="row 'size=16' lacks arm, subset, classifier, seed"):
+        study.run_row("size=16", tmp_path, smoke=True)
 
 
 def test_what_is_there_is_not_trained_again(small, monkeypatch):
@@ -252,8 +257,9 @@ def test_the_replication_says_which_generators_are_missing(small, capsys):
     out, _ = small
     capsys.readouterr()
     study.run(out, ["replication"], smoke=True)
-    missing = set(SMOKE_REPLICATION.shipped) - set(checkpoint.shipped())
-    assert ("replication without" in capsys.readouterr().out) == bool(missing)
+    missing = sorted(set(SMOKE_REPLICATION.shipped) - set(checkpoint.shipped()))
+    said = f"replication without {', '.join(missing)}: not shipped yet" if missing else ""
+    assert said in capsys.readouterr().out
 
 
 def test_threads_and_random_state_stay_as_they_were(one_by_one, tmp_path):

@@ -71,6 +71,7 @@ def test_a_file_with_half_a_heading_begins_anew(tmp_path):
         ("", "expected the columns"),
         (",".join(COLUMNS) + "\nreal,many,0,0,cnn,,0,1,1,1,,1,1\n", "cannot be read: .*many"),
         (",".join(COLUMNS) + "\nreal,100\n", "cannot be read"),
+        (",".join(COLUMNS) + "\nreal,100,0,0,cnn,,0,1,1,1,,1\n", "cannot be read"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, text, complaint):
