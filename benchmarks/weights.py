@@ -38,6 +38,7 @@ class Plan:
     recipe: Recipe
     limit: int | None = None
     discriminator: bool = True  # False: its weights are left out, for no lesson looks at it
+    snapshots: bool = True  # False: so are the images of a fixed z, epoch by epoch
 
     def images(self) -> ImageSet:
         """The training images. Exits where only a bundled part is there and all are needed."""
@@ -53,10 +54,10 @@ SHIPPED: dict[str, Plan] = {
     "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),
     "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
-    "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False),
+    "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED),
     "rgan-mnist-10k-no-penalty": Plan(
-        recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED
+        recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED, snapshots=False
     ),
     **{
         f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps), discriminator=False)
@@ -93,7 +94,7 @@ def ship(name: str, plan: Plan, folder: Path) -> None:
     run = train.fit(plan.recipe, plan.images(), folder, resume=True, on_epoch=snapshot)
     target = ASSETS / "checkpoints" / name
     checkpoint.save(run, target, networks_only=True, half=True, discriminator=plan.discriminator)
-    if epochs := sorted(folder.glob("epoch-*.npy")):
+    if plan.snapshots and (epochs := sorted(folder.glob("epoch-*.npy"))):
         np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))
     print(f"{name}: {run.step:,} steps in {run.seconds / 60:.1f} minutes")
 

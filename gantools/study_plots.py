@@ -30,6 +30,8 @@ def learning_curves(rows: Sequence[Row], classifier: str, arms: Sequence[str] = 
         errors = [100 * (1 - evidence.mean_accuracy(rows, arm, size, classifier)) for size in sizes]
         axes.plot(sizes, errors, marker="o", markersize=4, color=COLOURS[arm], label=arm)
     axes.set(ylabel="error on test images, %", yscale="log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend()
     return render(axes.figure, f"Test error of {classifier} over real images: {', '.join(arms)}")
 
