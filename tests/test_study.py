@@ -306,7 +306,11 @@ def test_the_command_runs_the_study_and_one_row_of_it(one_by_one, tmp_path, caps
         (["--out", "results", "--smoke", "--subsets", "9"], "subsets=9: the plan has 1 to 2"),
         (["--out", "results", "--smoke", "--stage", "all"], "invalid choice: 'all'"),
         (["--out", "results", "--smoke", "--row", "arm"], "row 'arm'"),
-        (["--out", "results", "--smoke", "--row", "arm=gan,size=16,dose=1"], "no run in "),
+        (["--out", "results", "--smoke", "--row", "arm=gan,size=16,dose=1"], "lacks subset, classifier, seed"),
+        (
+            ["--out", "results", "--smoke", "--row", "arm=gan,size=16,dose=1,subset=0,classifier=mlp,seed=0"],
+            "no run in ",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_one_line(one_by_one, tmp_path, monkeypatch, capsys, arguments, complaint):
