@@ -15,6 +15,14 @@ def levels(*values, shape=(1, 2, 2)):
     return torch.stack([torch.full(shape, float(value)) for value in values])
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """Every Matplotlib figure that becomes a picture, in order."""
+    found, render = [], plots.render
+    monkeypatch.setattr(plots, "render", lambda figure, alt: found.append(figure) or render(figure, alt))
+    return found
+
+
 def pixels(picture):
     return imageio.imread(picture.raw, extension=f".{picture.kind}")
 
@@ -285,10 +293,7 @@ def test_two_live_pictures_do_not_replace_each_other(shell, recipe, start):
     assert len(set(ids)) == 2
 
 
-def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(monkeypatch):
-    figures = []
-    render = plots.render
-    monkeypatch.setattr(plots, "render", lambda figure, alt: figures.append(figure) or render(figure, alt))
+def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(figures):
     series = {"one": ([1, 5, 50], [30.0, 20.0, 7.0]), "two": ([1], [100.0])}
     picture = plots.lines(series, xlabel="epoch", ylabel="FD", floor=0.03, alt="FD against epochs")
     (axes,) = figures[0].axes
@@ -308,10 +313,7 @@ def test_lines_without_points_are_refused(series):
         plots.lines(series, xlabel="epoch", ylabel="FD", floor=1.0, alt="nothing")
 
 
-def test_shares_that_reach_zero_are_drawn_without_a_floor(monkeypatch):
-    figures = []
-    render = plots.render
-    monkeypatch.setattr(plots, "render", lambda figure, alt: figures.append(figure) or render(figure, alt))
+def test_shares_that_reach_zero_are_drawn_without_a_floor(figures):
     series = {"real": ([0, 1], [0.9, 0.8]), "generated": ([0, 1], [0.0, 0.4])}
     shown = plots.lines(series, xlabel="class", ylabel="agreement", alt="agreement of two classes")
     (axes,) = figures[0].axes
@@ -328,10 +330,7 @@ def test_compare_without_columns_is_refused():
 TABLES = {"real": torch.eye(3), "generated": torch.full((3, 3), 1 / 3)}
 
 
-def test_matrices_show_each_table_with_the_names_of_its_rows_and_columns(monkeypatch):
-    figures = []
-    render = plots.render
-    monkeypatch.setattr(plots, "render", lambda figure, alt: figures.append(figure) or render(figure, alt))
+def test_matrices_show_each_table_with_the_names_of_its_rows_and_columns(figures):
     shown = plots.matrices(TABLES, "abc", xlabel="named", ylabel="asked for", alt="two tables")
     assert shown.alt == "two tables"
     for axes, (title, shares) in zip(figures[0].axes, TABLES.items(), strict=True):
