@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("recipe", help="print a recipe as YAML, to copy and edit")
     command.add_argument("recipe", help=", ".join(recipes.RECIPES))
-    command.set_defaults(run=lambda options: print(recipes.to_yaml(recipes.get(options.recipe)), end=""))
+    command.set_defaults(run=lambda options: print(recipes.get(options.recipe).to_yaml(), end=""))
 
     command = commands.add_parser("info", help="devices, precision, data found, shipped runs")
     command.set_defaults(run=_info)
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     from_file = options.recipe.endswith((".yaml", ".yml"))
     recipe = recipes.read(options.recipe) if from_file else recipes.get(options.recipe)
-    recipe = recipes.with_text(recipe, dict(_assignment(text) for text in options.set))
+    recipe = recipe.with_text(dict(_assignment(text) for text in options.set))
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)
     out = options.out or Path("runs") / recipe.name
     hooks: list[Callable[[Run], object]] = []

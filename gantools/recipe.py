@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, NoReturn, get_args, get_origin
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from gantools import losses
@@ -118,6 +119,17 @@ class Recipe:
             elif name != "name" and not (isinstance(value, losses.Loss) if name == "loss" else callable(value)):
                 raise RecipeError(f"recipe {self.name}: {name} is a Python object, not {value!r}")
         return dataclasses.replace(self, **changes)
+
+    def with_text(self, fields: Mapping[str, Any]) -> "Recipe":
+        """The same with fields from a file or the shell, which can hold all but its name, networks and loss."""
+        for name in self.objects().keys() & fields:
+            raise RecipeError(f"recipe {self.name}: {name} can be changed in Python only")
+        return self.change(**fields)
+
+    def to_yaml(self) -> str:
+        """The recipe as a file that `recipes.read` takes back."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.scalars().items()}
+        return yaml.safe_dump({"recipe": self.name} | plain, sort_keys=False, default_flow_style=None)
 
     def scalars(self) -> dict[str, Any]:
         """Every field that a file may hold: all but the networks and the loss."""

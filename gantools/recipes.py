@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gantools import losses, nets
-from gantools.recipe import Recipe, RecipeError, unknown
+from gantools.recipe import Recipe, unknown
 
 RING = Recipe(
     name="ring",
@@ -200,7 +199,7 @@ def get(name: str, /, **changes: Any) -> Recipe:
 
 
 def read(path: str | Path) -> Recipe:
-    """A recipe from a YAML file: `recipe:` names it, every other line changes a field (`to_yaml` writes one)."""
+    """A recipe from a YAML file: `recipe:` names it, every other line changes a field (`Recipe.to_yaml` writes one)."""
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:
@@ -209,20 +208,7 @@ def read(path: str | Path) -> Recipe:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or "recipe" not in content:
         raise ValueError(f"{path}: expected a line `recipe: NAME`; `python -m gantools recipe NAME` prints such a file")
-    return with_text(get(str(content.pop("recipe"))), {str(name): value for name, value in content.items()})
-
-
-def with_text(recipe: Recipe, fields: Mapping[str, Any]) -> Recipe:
-    """The recipe with fields from a file or the shell, which can hold all but its name, networks and loss."""
-    for name in recipe.objects().keys() & fields:
-        raise RecipeError(f"recipe {recipe.name}: {name} can be changed in Python only")
-    return recipe.change(**fields)
-
-
-def to_yaml(recipe: Recipe) -> str:
-    """The recipe as a file that `read` takes back."""
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in recipe.scalars().items()}
-    return yaml.safe_dump({"recipe": recipe.name} | plain, sort_keys=False, default_flow_style=None)
+    return get(str(content.pop("recipe"))).with_text({str(name): value for name, value in content.items()})
 
 
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.

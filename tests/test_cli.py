@@ -75,7 +75,7 @@ def test_train_resumes_and_ends_where_one_run_would(trained):
 def test_a_printed_recipe_trains_when_fed_back(capsys, tmp_path):
     assert cli.main(["recipe", "mlp-gan"]) == 0
     printed = capsys.readouterr().out
-    assert printed == recipes.to_yaml(recipes.get("mlp-gan"))
+    assert printed == recipes.get("mlp-gan").to_yaml()
     (tmp_path / "mine.yaml").write_text(printed.replace("steps: null", "steps: 3"))
     assert cli.main(["train", "mine.yaml", "--limit", "80", "--set", "batch=16"]) == 0
     assert train.load("runs/mlp-gan").recipe == recipes.get("mlp-gan", steps=3, batch=16)

@@ -352,7 +352,7 @@ def test_a_word_is_no_network_and_no_loss(field, value):
 @pytest.mark.parametrize("allowed", [{"fresh_fakes": True}, {"eval_fakes": False}])  # not both: see the refusals
 def test_a_recipe_survives_its_yaml_file(tmp_path, allowed):
     recipe = recipes.get("mlp-gan", **DIFFERENT | allowed)
-    (tmp_path / "mine.yaml").write_text(recipes.to_yaml(recipe))
+    (tmp_path / "mine.yaml").write_text(recipe.to_yaml())
     assert recipes.read(tmp_path / "mine.yaml") == recipe
 
 
