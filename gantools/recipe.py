@@ -196,6 +196,12 @@ class Recipe:
             raise ValueError(f"recipe {self.name}: a batch of {self.batch} needs more than {images} images")
         return self.steps or self.epochs * (images // self.batch)
 
+    def check_shares(self, processes: int) -> None:
+        """Raise ValueError where a batch cannot be shared equally: all processes weigh alike in a step."""
+        for name, count in (("batch", self.batch), ("g_batch", self.g_batch or 0)):
+            if count % processes:
+                raise ValueError(f"{self.name}: {name}={count} cannot be shared equally by {processes} processes")
+
 
 def unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:
     """Raise `RecipeError` for a name that is not known, with the nearest that is."""

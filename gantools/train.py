@@ -130,7 +130,7 @@ def fit(
     )
     rank, world, device = accelerator.process_index, accelerator.num_processes, accelerator.device
     recipe = recipe.suited_to(dataset.images.shape, dataset.classes)
-    _check_shares(recipe, world)
+    recipe.check_shares(world)
     steps_per_epoch, total = len(dataset) // recipe.batch, recipe.total_steps(len(dataset))
     run = checkpoint.open_run(recipe, dataset, out, resume).to(device)
     generator, discriminator = accelerator.prepare(run.player.train(), run.discriminator.train())
@@ -201,13 +201,6 @@ def fit(
     if interrupted():
         raise KeyboardInterrupt(f"stopped after step {run.step}" + (f"; saved in {out}" if out else ""))
     return run.eval()
-
-
-def _check_shares(recipe: Recipe, world: int) -> None:
-    """Processes weigh equally in a step, so each must have as many images as the others."""
-    for name, count in (("batch", recipe.batch), ("g_batch", recipe.g_batch or 0)):
-        if count % world:
-            raise ValueError(f"{recipe.name}: {name}={count} cannot be shared equally by {world} processes")
 
 
 def _ask(recipe: Recipe, discriminator: nn.Module, x: Tensor, y: Tensor) -> Answer:

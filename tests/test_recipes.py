@@ -621,3 +621,12 @@ def test_networks_that_take_labels_need_classes():
         recipes.get("rgan", classes=0).build()
     with pytest.raises(ValueError, match="classes=-3 must not be negative"):
         recipes.get("rgan", classes=-3)
+
+
+def test_a_batch_that_processes_cannot_share_equally_is_refused():
+    recipe = recipes.get("mlp-gan", batch=64)
+    recipe.check_shares(2)
+    with pytest.raises(ValueError, match="batch=64 cannot be shared equally by 3 processes"):
+        recipe.check_shares(3)
+    with pytest.raises(ValueError, match="g_batch=65 cannot be shared equally by 2 processes"):
+        recipe.change(g_batch=65).check_shares(2)

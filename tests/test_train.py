@@ -1162,12 +1162,3 @@ def test_the_precision_is_the_recipes_whatever_the_launcher_says(recipe, tiny, m
     launched = train.fit(recipe, tiny)
     AcceleratorState._reset_state(reset_partial_state=True)
     assert torch.equal(plain.sample(4), launched.sample(4))
-
-
-def test_a_batch_that_processes_cannot_share_equally_is_refused():
-    recipe = recipes.get("mlp-gan", batch=64)
-    train._check_shares(recipe, 2)
-    with pytest.raises(ValueError, match="batch=64 cannot be shared equally by 3 processes"):
-        train._check_shares(recipe, 3)
-    with pytest.raises(ValueError, match="g_batch=65 cannot be shared equally by 2 processes"):
-        train._check_shares(recipe.change(g_batch=65), 2)
