@@ -112,7 +112,7 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     """All numbers from the first 10,000, those of each class from the others."""
     seen = metrics.see(drawn, DATASET)
     count = metrics.COUNT
-    fair, each = (_part(seen, where) for where in (slice(count), slice(count, None)))
+    fair, each = seen[:count], seen[count:]
     numbers: dict[str, Any] = metrics.numbers_of(fair)
     numbers["label_agreement"] = metrics.label_agreement(fair, y[:count], DATASET)
     by_class = {
@@ -142,10 +142,6 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
         results.append(CLASSES, CLASS_FIELDS, rows)
     results.append(RESULTS, FIELDS, [row])
     print(row, flush=True)
-
-
-def _part(seen: judge.Seen, where: slice) -> judge.Seen:
-    return judge.Seen(seen.judge, seen.features[where], seen.logits[where])
 
 
 if __name__ == "__main__":

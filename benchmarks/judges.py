@@ -19,7 +19,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from gantools import data, glyphs, judge, metrics, runtime
 from gantools.classify import accuracy
 from gantools.data import ImageSet
-from gantools.judge import Judge, Seen
+from gantools.judge import Judge
 from gantools.nets import ConvClassifier
 
 BATCH = 128
@@ -87,16 +87,9 @@ def appoint(name: str, width: int, network: ConvClassifier, images: ImageSet, te
     )
     seen = by.see(test.images)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: metrics.COUNT]  # the reference set
-    reference = Seen(by, seen.features[order], seen.logits[order])
-    features = reference.features.double()
     by = replace(
-        by,
+        seen[order].as_reference(test.labels[order], FEATURES_KEPT),
         accuracy=float((seen.named == test.labels).double().mean()),
-        mean=features.mean(0),
-        covariance=features.T.cov(),
-        features=reference.features[:FEATURES_KEPT],
-        counts=test.labels[order].bincount(minlength=len(test.classes)),
-        variances=metrics.total_variances(reference),
     )
     judge.save(by)
     by = judge.load(name)  # as everybody will have it: its features are rounded

@@ -10,7 +10,6 @@ a class, label agreement. Variants that have rows are not trained again. Needs a
 
 import argparse
 import contextlib
-from dataclasses import replace
 from functools import lru_cache
 from time import process_time
 
@@ -132,16 +131,7 @@ def whole() -> ImageSet:
 def held_out_judge() -> Judge:
     """The judge with train[50000:60000] in the place of the test images."""
     by, held_out = judge.load("mnist"), whole()[HELD_OUT]
-    seen = by.see(held_out.images)
-    features = seen.features.double()
-    return replace(
-        by,
-        mean=features.mean(0),
-        covariance=features.T.cov(),
-        features=seen.features[: len(by.features)],
-        counts=held_out.labels.bincount(minlength=10),
-        variances=metrics.total_variances(seen),
-    )
+    return by.see(held_out.images).as_reference(held_out.labels, kept=len(by.features))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ so that judging needs no images. `benchmarks/judges.py` trains the judges and wr
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,34 @@ class Seen:
         """The class that the judge names for each image, int64 [N]."""
         return self.logits.argmax(1)
 
+    def variances(self) -> Tensor:
+        """The trace of the covariance of the features of each class that the judge names, float64 [classes]."""
+        return class_variances(self.features, self.named, len(self.judge.classes))
+
+    def as_reference(self, labels: Tensor, kept: int) -> Judge:
+        """The judge with these images, labels int64 [N], as its reference set; `kept` is M, the features it keeps."""
+        features = self.features.double()
+        return replace(
+            self.judge,
+            mean=features.mean(0),
+            covariance=features.T.cov(),
+            features=self.features[:kept],
+            counts=labels.bincount(minlength=len(self.judge.classes)),
+            variances=self.variances(),
+        )
+
+    def __getitem__(self, index: Tensor | slice) -> "Seen":
+        return replace(self, features=self.features[index], logits=self.logits[index])
+
     def __len__(self) -> int:
         return len(self.features)
+
+
+def class_variances(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The trace of the covariance of features [N, D] of each class, float64 [classes]; NaN below two images."""
+    members = [features[labels == label].double() for label in range(classes)]
+    nan = torch.tensor(torch.nan, dtype=torch.float64)
+    return torch.stack([part.var(0).sum() if len(part) > 1 else nan for part in members])
 
 
 def available() -> list[str]:

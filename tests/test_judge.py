@@ -127,6 +127,31 @@ def test_the_kept_features_are_those_of_the_test_images_in_the_order_of_the_scri
     assert torch.allclose(seen.judge.features[kept], seen.features[order[kept]], atol=0.01)
 
 
+def test_with_all_test_images_as_reference_a_judge_is_the_shipped_one():
+    test, by = data.load("mnist", split="test"), judge.load("mnist")
+    made = by.see(test.images).as_reference(test.labels, kept=100)
+    assert torch.allclose(made.mean, by.mean, atol=1e-4)
+    assert torch.allclose(made.covariance, by.covariance, atol=1e-3)
+    assert torch.allclose(made.variances, by.variances, rtol=1e-3)
+    assert torch.equal(made.counts, by.counts)
+    assert made.features.shape == (100, 64)
+    assert (made.dataset, made.accuracy, made.real) == (by.dataset, by.accuracy, by.real)
+
+
+def test_a_part_of_what_was_seen_keeps_its_judge(seen):
+    part = seen[1_990:]
+    assert part.judge is seen.judge
+    assert torch.equal(part.features, seen.features[-10:])
+    assert torch.equal(seen[torch.tensor([5, 3])].named, seen.named[[5, 3]])
+
+
+def test_the_variance_of_a_class_is_the_trace_of_its_covariance():
+    features = torch.tensor([[0.0, 0], [2, 4], [5, 5], [1, 1], [1, 1]])
+    found = judge.class_variances(features, torch.tensor([0, 0, 1, 2, 2]), 4)
+    assert found[[0, 2]].tolist() == [2 + 8, 0]
+    assert found[[1, 3]].isnan().all(), "one image, and none"
+
+
 # Looking
 
 
