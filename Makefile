@@ -8,13 +8,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED = 1
 
-.PHONY: run test lint lab weights refresh benchmark address clean
+.PHONY: run test units cells lint lab weights refresh benchmark address clean
 
 run: $(VENV)/installed
 	$(BIN)/python tools/course.py run
 
+# Both at once, one thread each: networks as small as those of the tests gain nothing from more.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed
+	$(MAKE) --no-print-directory --jobs=2 --keep-going units cells
+
+units:
 	$(BIN)/python -m pytest tests
+
+cells:
 	GANTOOLS_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
 
 lint: $(VENV)/installed

@@ -17,11 +17,11 @@ from typing import Any
 import results
 import torch
 from judges import alike
-from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch import Tensor
 
 from gantools import data, judge, losses, metrics, nets, recipes, train
 from gantools.data import ImageSet
+from gantools.nets.layers import normalise
 from gantools.recipe import Recipe
 
 DATASET, STEPS = "emnist-byclass", 5_000
@@ -49,9 +49,7 @@ class SpectralDiscriminator(nets.ACGANDiscriminator):
 
     def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 62) -> None:
         super().__init__(image_shape, classes)
-        for layer in list(self.modules()):
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                spectral_norm(layer)
+        normalise(self)
 
 
 ACGAN = recipes.get("acgan", dataset=DATASET, classes=62)

@@ -4,6 +4,7 @@ A data set is a pair of arrays in an `.npz` file: `images` uint8 [N, C, H, W] an
 `load` turns it into an `ImageSet`. Made at run time are the ring (points) and the sets of `gantools.glyphs`.
 """
 
+import lzma
 import os
 import string
 import tempfile
@@ -38,7 +39,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
 RING = "ring"  # the name of a data set of points, made on request
 RING_RADIUS, RING_SIGMA, RING_POINTS = 0.75, 0.05, 10_000
 SPLITS = ("train", "test")
-BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 MIN_SIDE, MAX_SIDE = 28, 64  # pixels
 MAX_CLASSES = 10_000  # of an own set: beyond that a label is an identifier
 

@@ -435,7 +435,15 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path):
             data.load(path)
 
 
-@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def save_as_bundled(path, **arrays):
+    """An archive packed as the bundled images are: `tools/bundle.py`."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w") as file:
+                np.lib.format.write_array(file, array)
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed, save_as_bundled])
 def test_a_damaged_byte_is_refused_or_harmless_and_never_anything_else(tmp_path, write):
     path = tmp_path / "own.npz"
     write(path, images=np.zeros((2, 1, 28, 28), np.uint8), labels=np.arange(2))

@@ -12,9 +12,8 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, Dropout, keras_start
+from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, Dropout, keras_start, normalise
 
 ImageShape = tuple[int, int, int]
 
@@ -144,7 +143,7 @@ class CGANSNGenerator(nn.Module):
         last = nn.Conv2d(width, _only_28(image_shape), 10)
         self.layers = nn.Sequential(*layers, nn.ZeroPad2d((4, 5, 4, 5)), last, nn.Sigmoid())
         keras_start(self)
-        _normalise(self)
+        normalise(self)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         return 2 * self.layers(torch.cat([self.noise(z), self.plane(y)], 1)) - 1
@@ -184,7 +183,7 @@ class CGANSNDiscriminator(nn.Module):
             ]
         self.layers = nn.Sequential(*layers, nn.Linear(20, 1))
         keras_start(self)
-        _normalise(self.layers)
+        normalise(self.layers)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.layers(torch.cat([(x + 1) / 2, self.plane(y)], 1)).squeeze(1)
@@ -197,13 +196,6 @@ def dcgan_start(network: nn.Module) -> None:
             nn.init.normal_(layer.weight, 0.0, 0.02)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
-
-
-def _normalise(network: nn.Module) -> None:
-    """Spectral norm on every dense and convolutional layer, once its weights are set: it starts from their vectors."""
-    for layer in list(network.modules()):
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            spectral_norm(layer)
 
 
 def _only_28(image_shape: ImageShape) -> int:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 KERAS_BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}  # torch's momentum is the new batch's weight: 1 - Keras's 0.99
 
@@ -38,6 +39,13 @@ def keras_start(network: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def normalise(network: nn.Module) -> None:
+    """Spectral norm on every dense and convolutional layer, once its weights are set: it starts from their vectors."""
+    for layer in list(network.modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            spectral_norm(layer)
 
 
 def quarter(family: str, image_shape: tuple[int, int, int]) -> int:
