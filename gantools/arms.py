@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from gantools.augment import GROUND
+from gantools.augment import warped as warped  # what the classical arms do to their batches
 from gantools.data import ImageSet, quantised
 
 GENERATED = ("gan", "classical+gan", "gan only", "gan60k")  # arms that a generator takes part in
@@ -16,8 +15,6 @@ SANITY = ("through", "published mistake")  # what they show needs no second subs
 ARMS = ("real", "classical", *DOSED, *SANITY)
 
 NOISE = 0.2  # standard deviation of the noise of a noisy copy, in units of [-1, 1]
-TURN, SHEAR, STRETCH, SHIFT = 0.2, 0.15, 0.1, 2.0  # at most: radians, share of the side, share, pixels of 28
-BEND, KNOTS = 1.0, 5  # standard deviation in pixels of 28 by which each of 5×5 knots is pulled aside
 
 
 def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | None = None) -> ImageSet:
@@ -68,26 +65,3 @@ def copied(size: int, count: int) -> Tensor:
     """
     order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
     return order[torch.arange(count) % size]
-
-
-def warped(x: Tensor) -> Tensor:
-    """Images [N, C, H, W] in [-1, 1], each turned, sheared, stretched, shifted and bent by its own draw.
-
-    The classical augmentation of digits: affine, and elastic in the manner of Simard et al. (2003), with a field of
-    displacements that is smooth between 5×5 knots. Black where an image leaves a gap. Draws from torch's random state.
-    """
-    count, _, height, width = x.shape
-    turn, shear, *stretch = (2 * torch.rand(4, count) - 1) * torch.tensor([TURN, SHEAR, STRETCH, STRETCH])[:, None]
-    shift = (2 * torch.rand(2, count) - 1) * SHIFT / 14  # the grid is 2 wide
-    across, down = 1 + stretch[0], 1 + stretch[1]
-    theta = torch.stack(
-        [
-            torch.stack([across * turn.cos(), down * (shear - turn.sin()), shift[0]], 1),
-            torch.stack([across * turn.sin(), down * turn.cos(), shift[1]], 1),
-        ],
-        1,
-    )  # [N, 2, 3]: where in the image each place of the result is taken from
-    knots = torch.randn(count, 2, KNOTS, KNOTS) * BEND / 14
-    bend = interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    grid = affine_grid(theta, list(x.shape), align_corners=False) + bend
-    return grid_sample(x - GROUND, grid, align_corners=False) + GROUND  # outside, grid_sample reads 0

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from gantools import checkpoint, tensorboard
-from gantools.augment import moved
+from gantools.augment import moved, warped
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import class_loss, gradient_penalty
@@ -157,12 +157,12 @@ def fit(
             started = perf_counter()
             # In one piece: every second place of a balanced batch would show each of two processes half of the classes.
             index = draw(recipe.batch, recipe.seed, run.step).tensor_split(world)[rank].to(device)
-            real = images.index_select(0, index), labels[index]
             epoch = run.step // steps_per_epoch
             for optimizer, rate in ((run.d_optimizer, recipe.d_lr), (run.g_optimizer, recipe.g_lr)):
                 optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(epoch)
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
+            real = warped(images.index_select(0, index), recipe.warp), labels[index]
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 generator.train(not recipe.eval_fakes)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gantools import arms, data
-from gantools.arms import copied, training_set, warped
+from gantools.arms import copied, training_set
 from gantools.data import to_uint8
 
 
@@ -89,49 +89,3 @@ def test_copies_take_all_images_in_turn_and_smaller_counts_are_their_start():
     assert torch.equal(copied(7, 10), copied(7, 21)[:10])
     assert not torch.equal(copied(100, 100), torch.arange(100))
     assert copied(7, 0).tolist() == []
-
-
-def test_a_warped_image_is_moved_a_little_and_stays_what_it_is():
-    x = data.load("mnist", limit=200).images
-    torch.manual_seed(0)
-    moved = warped(x)
-    assert moved.shape == x.shape and float(moved.min()) >= -1 and float(moved.max()) <= 1 + 1e-6
-    assert not torch.equal(moved[0], warped(x)[0])
-    ink, moved_ink = ((images + 1).sum((1, 2, 3)) for images in (x, moved))
-    assert float((moved_ink / ink).mean()) == pytest.approx(1, abs=0.1)
-
-    def middle(images):
-        weight = (images + 1).sum(1)
-        places = torch.arange(28.0)
-        return torch.stack([(weight.sum(2) * places).sum(1), (weight.sum(1) * places).sum(1)]) / weight.sum((1, 2))
-
-    shift = middle(moved) - middle(x)
-    assert 0.5 < float(shift.std()) < 2.5, "by some pixels"
-    assert shift.mean(1).abs().max() < 0.5, "in no direction more than in another"
-
-
-def test_warping_follows_torchs_random_state_and_keeps_the_ground_black():
-    x = torch.full((4, 1, 28, 28), -1.0)
-    assert torch.equal(warped(x), x)
-    digits = data.load("mnist", limit=4).images
-    torch.manual_seed(5)
-    first = warped(digits)
-    torch.manual_seed(5)
-    assert torch.equal(warped(digits), first)
-
-
-def test_warping_that_draws_nothing_changes_nothing(monkeypatch):
-    for name in ("TURN", "SHEAR", "STRETCH", "SHIFT", "BEND"):
-        monkeypatch.setattr(arms, name, 0.0)
-    x = torch.rand(3, 1, 28, 28) * 2 - 1
-    torch.testing.assert_close(warped(x), x, atol=1e-4, rtol=0)
-
-
-def test_a_shift_alone_moves_by_whole_pixels_where_it_is_whole(monkeypatch):
-    for name in ("TURN", "SHEAR", "STRETCH", "BEND"):
-        monkeypatch.setattr(arms, name, 0.0)
-    x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    monkeypatch.setattr(torch, "rand", lambda *shape: torch.ones(*shape))  # the largest draw: 2 pixels
-    moved = warped(x)
-    torch.testing.assert_close(moved[..., :-2, :-2], x[..., 2:, 2:], atol=1e-4, rtol=0)
-    torch.testing.assert_close(moved[..., -2:, :], torch.full((1, 1, 2, 28), -1.0), atol=1e-4, rtol=0)

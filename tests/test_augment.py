@@ -3,7 +3,8 @@ from itertools import product
 import pytest
 import torch
 
-from gantools.augment import moved
+from gantools import augment, data
+from gantools.augment import moved, warped
 
 
 def drawn(*args, seed=0, **kwargs):
@@ -135,3 +136,79 @@ def test_what_is_no_batch_of_images_is_refused_with_its_shape(shape, change):
     with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be moved, not \[") as refusal:
         moved(torch.zeros(shape), **change)
     assert str(list(shape)) in str(refusal.value)
+
+
+# Warping
+
+
+def test_a_warped_image_is_moved_a_little_and_stays_what_it_is():
+    x = data.load("mnist", limit=200).images
+    torch.manual_seed(0)
+    moved = warped(x)
+    assert moved.shape == x.shape and float(moved.min()) >= -1 and float(moved.max()) <= 1 + 1e-6
+    assert not torch.equal(moved[0], warped(x)[0])
+    ink, moved_ink = ((images + 1).sum((1, 2, 3)) for images in (x, moved))
+    assert float((moved_ink / ink).mean()) == pytest.approx(1, abs=0.1)
+
+    def middle(images):
+        weight = (images + 1).sum(1)
+        places = torch.arange(28.0)
+        return torch.stack([(weight.sum(2) * places).sum(1), (weight.sum(1) * places).sum(1)]) / weight.sum((1, 2))
+
+    shift = middle(moved) - middle(x)
+    assert 0.5 < float(shift.std()) < 2.5, "by some pixels"
+    assert shift.mean(1).abs().max() < 0.5, "in no direction more than in another"
+
+
+def test_warping_follows_torchs_random_state_and_keeps_the_ground_black():
+    x = torch.full((4, 1, 28, 28), -1.0)
+    assert torch.equal(warped(x), x)
+    digits = data.load("mnist", limit=4).images
+    torch.manual_seed(5)
+    first = warped(digits)
+    torch.manual_seed(5)
+    assert torch.equal(warped(digits), first)
+
+
+def test_warping_that_draws_nothing_changes_nothing(monkeypatch):
+    for name in ("TURN", "SHEAR", "STRETCH", "SHIFT", "BEND"):
+        monkeypatch.setattr(augment, name, 0.0)
+    x = torch.rand(3, 1, 28, 28) * 2 - 1
+    torch.testing.assert_close(warped(x), x, atol=1e-4, rtol=0)
+
+
+def test_a_shift_alone_moves_by_whole_pixels_where_it_is_whole(monkeypatch):
+    for name in ("TURN", "SHEAR", "STRETCH", "BEND"):
+        monkeypatch.setattr(augment, name, 0.0)
+    x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    monkeypatch.setattr(torch, "rand", lambda *shape, device: torch.ones(*shape))  # the largest draw: 2 pixels
+    moved = warped(x)
+    torch.testing.assert_close(moved[..., :-2, :-2], x[..., 2:, 2:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(moved[..., -2:, :], torch.full((1, 1, 2, 28), -1.0), atol=1e-4, rtol=0)
+
+
+def test_a_share_of_the_strength_moves_by_that_share_of_the_way(monkeypatch):
+    for name in ("TURN", "SHEAR", "STRETCH", "BEND"):
+        monkeypatch.setattr(augment, name, 0.0)
+    x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    monkeypatch.setattr(torch, "rand", lambda *shape, device: torch.ones(*shape))  # the largest draw: 2 pixels
+    moved = warped(x, 0.5)
+    torch.testing.assert_close(moved[..., :-1, :-1], x[..., 1:, 1:], atol=1e-4, rtol=0)
+
+
+def test_without_strength_the_same_tensor_comes_back_and_nothing_is_drawn():
+    x, before = torch.zeros(2, 2), torch.random.get_rng_state()
+    assert warped(x, 0) is x
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("x", "strength", "complaint"),
+    [
+        (torch.zeros(1, 1, 28, 28), -0.5, "strength=-0.5 must not be negative"),
+        (torch.zeros(28, 28), 0.5, r"only images \[N, C, H, W\] can be bent, not \[28, 28\]"),
+    ],
+)
+def test_what_cannot_be_warped_is_refused(x, strength, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        warped(x, strength)

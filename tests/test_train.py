@@ -125,7 +125,7 @@ VARIANTS = {
     "conv, lazy R1 and R2, average": CONV.change(r1=1.0, r2=0.5, penalty_every=3, ema=0.9),
     "conv, joint batch, more fakes": CONV.change(joint_d_batch=True, g_batch=12),
     "decaying": MLP.change(lr_decay=0.5, decay_every=1),
-    "conv, moved and mirrored, decaying": CONV.change(shift=3, flip=True, lr_decay=0.7, decay_every=2),
+    "conv, bent, moved and mirrored, decaying": CONV.change(warp=0.4, shift=3, flip=True, lr_decay=0.7, decay_every=2),
     "conditional, spectral norm": SPECTRAL.change(lr_decay=0.5, decay_every=1, joint_d_batch=True, g_batch=12),
     "conditional, spectral norm, all else": SPECTRAL.change(
         loss=losses.relativistic, fresh_fakes=False, r1=1.0, r2=1.0, penalty_every=2, shift=2, ema=0.9
@@ -604,6 +604,29 @@ def test_the_penalty_is_paid_on_the_moved_images_that_d_was_shown(gamma):
     real_shown, fake_shown, penalised = d.shown
     assert torch.equal(penalised, real_shown if gamma == "r1" else fake_shown)
     assert not torch.equal(penalised, (real if gamma == "r1" else fake)[0])
+
+
+def test_both_players_meet_the_real_images_warped(tiny, monkeypatch):
+    met = []
+
+    def meeting(step):
+        def play_and_tell(*arguments):
+            met.append(arguments[3][0])
+            return step(*arguments)
+
+        return play_and_tell
+
+    monkeypatch.setattr(train, "warped", lambda x, strength: torch.full_like(x, strength))
+    for name in ("d_step", "g_step"):
+        monkeypatch.setattr(train, name, meeting(getattr(train, name)))
+    train.fit(MLP.change(steps=2, warp=0.5), tiny)
+    assert len(met) == 4
+    assert all((x == 0.5).all() for x in met)
+
+
+def test_points_cannot_be_warped():
+    with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be bent, not \[8, 2\]"):
+        train.fit(recipes.get("ring", batch=8, steps=2, warp=0.5), data.ring(40))
 
 
 def test_points_cannot_be_moved():
