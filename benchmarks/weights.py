@@ -48,8 +48,6 @@ class Plan:
         return images
 
 
-# Ten passes over 60,000 images, the last three (on 50,000: the last five) at a fifth of the learning rates.
-ANNEALED = recipes.get("rgan", steps=9_370, lr_decay=0.2, decay_every=7)
 REDUCED = 10_000  # MNIST train[:10000], the reduced set of the published conditional GANs
 SHIPPED: dict[str, Plan] = {
     "ring": Plan(recipes.get("ring")),
@@ -63,8 +61,11 @@ SHIPPED: dict[str, Plan] = {
     "rgan-mnist-10k-no-penalty": Plan(
         recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED, snapshots=False
     ),
-    "rgan-fashion-mnist": Plan(ANNEALED.change(dataset="fashion-mnist"), discriminator=False, snapshots=False),
-    "rgan-cifar10": Plan(ANNEALED.change(dataset="cifar10", flip=True), discriminator=False, snapshots=False),
+    "rgan-fashion-mnist": Plan(
+        recipes.get("rgan", dataset="fashion-mnist", steps=9_370, lr_decay=0.2, decay_every=7),  # ten epochs
+        discriminator=False,
+        snapshots=False,
+    ),
     **{
         f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps), discriminator=False)
         for dataset, steps in ACGAN_STEPS.items()
