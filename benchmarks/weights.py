@@ -55,8 +55,12 @@ SHIPPED: dict[str, Plan] = {
     "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
-    "rgan-mnist-10k": Plan(
-        recipes.get("rgan", steps=12_480, warp=0.4, lr_decay=0.2, decay_every=60), REDUCED, discriminator=False
+    "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED, discriminator=False),
+    "rgan-mnist-10k-warp": Plan(
+        recipes.get("rgan", steps=12_480, warp=0.4, lr_decay=0.2, decay_every=60),
+        REDUCED,
+        discriminator=False,
+        snapshots=False,
     ),
     "rgan-mnist-10k-no-penalty": Plan(
         recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED, snapshots=False

@@ -157,7 +157,7 @@ REPLICATION = Study(
     sizes=(8_000,),
     doses=(1.25,),
     subsets=1,
-    shipped=("cdcgan-mnist-10k", "cgan-mlp-mnist-10k", "rgan-mnist-10k"),
+    shipped=("cdcgan-mnist-10k", "cgan-mlp-mnist-10k", "rgan-mnist-10k", "rgan-mnist-10k-warp"),
     block=8_000,
 )
 """The published comparison done right: 8,000 real images, the same and 10,000 generated, these alone.
