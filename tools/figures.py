@@ -15,7 +15,8 @@ def main() -> None:
         run = train.load(name)
         picture = plots.grid(run.sample(96), columns=16, alt=f"96 images of {name}")
         print(picture.save(FIGURES / f"{name.replace('-', '_')}.png"))
-    print(plots.sheet(train.load("rgan-mnist-10k"), 6).save(FIGURES / "rgan_mnist.png"))
+    for name, rows in (("rgan-mnist-10k", 6), ("rgan-fashion-mnist", 5)):
+        print(plots.sheet(train.load(name), rows).save(FIGURES / f"{name.replace('-10k', '').replace('-', '_')}.png"))
     saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"]
     snapshots = [data.from_uint8(images) for images in saved]
     print(plots.gif(snapshots, columns=8, alt="100 epochs at a fixed z").save(FIGURES / "mlp_gan.gif"))
