@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from torch import Tensor, nn
 
 import gantools
-from gantools import data, nets, recipes
+from gantools import data, judge, nets, recipes
 from gantools.data import ImageSet
 from gantools.recipe import Recipe
 from gantools.run import Run
@@ -108,3 +109,9 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
     InteractiveShell.clear_instance()
     yield InteractiveShell.instance()
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture(scope="module")
+def mnist() -> SimpleNamespace:
+    """The judge and the bundled images: 10,000 of the training images, all of the test images."""
+    return SimpleNamespace(judge=judge.load("mnist"), train=data.load("mnist"), test=data.load("mnist", split="test"))

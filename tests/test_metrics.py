@@ -1,7 +1,6 @@
 import math
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,13 +15,6 @@ from gantools.data import DataError
 from gantools.inception import MetricError
 from gantools.judge import JudgeError
 from gantools.report import NUMBERS
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    """The judge and the bundled images: 10,000 of the training images, all of the test images."""
-    return SimpleNamespace(judge=judge.load("mnist"), train=data.load("mnist"), test=data.load("mnist", split="test"))
-
 
 # evaluate
 

@@ -1,7 +1,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,12 +12,6 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from gantools import classify, data, distances, judge, metrics, scores
 from gantools.judge import Judge, JudgeError, Seen
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    """The judge and the bundled images: 10,000 of the training images, all of the test images."""
-    return SimpleNamespace(judge=judge.load("mnist"), train=data.load("mnist"), test=data.load("mnist", split="test"))
 
 
 @pytest.fixture(scope="module")
