@@ -162,7 +162,7 @@ def fit(
                 optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(epoch)
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
-            real = warped(images.index_select(0, index), recipe.warp), labels[index]
+            real = warped(images.index_select(0, index), recipe.warp, "bicubic"), labels[index]  # G would learn a blur
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 generator.train(not recipe.eval_fakes)

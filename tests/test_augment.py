@@ -196,6 +196,22 @@ def test_a_share_of_the_strength_moves_by_that_share_of_the_way(monkeypatch):
     torch.testing.assert_close(moved[..., :-1, :-1], x[..., 1:, 1:], atol=1e-4, rtol=0)
 
 
+def test_bicubic_warping_keeps_strokes_sharper_and_leaves_no_range():
+    x = data.load("mnist", limit=100).images
+
+    def contrast(images):
+        return float(images.diff(dim=3).square().mean())
+
+    shown = {}
+    for mode in ("bilinear", "bicubic"):
+        torch.manual_seed(0)
+        shown[mode] = warped(x, 0.4, mode)
+        assert float(shown[mode].min()) >= -1 and float(shown[mode].max()) <= 1 + 1e-6
+    torch.testing.assert_close(*shown.values(), atol=0.8, rtol=0)  # the same draws
+    lost = {mode: contrast(x) - contrast(images) for mode, images in shown.items()}
+    assert 0 < lost["bicubic"] < lost["bilinear"] / 2
+
+
 def test_without_strength_the_same_tensor_comes_back_and_nothing_is_drawn():
     x, before = torch.zeros(2, 2), torch.random.get_rng_state()
     assert warped(x, 0) is x
@@ -212,3 +228,8 @@ def test_without_strength_the_same_tensor_comes_back_and_nothing_is_drawn():
 def test_what_cannot_be_warped_is_refused(x, strength, complaint):
     with pytest.raises(ValueError, match=complaint):
         warped(x, strength)
+
+
+def test_an_unknown_way_between_pixels_is_refused():
+    with pytest.raises(ValueError, match="mode='nearest': choose bilinear or bicubic"):
+        warped(torch.zeros(1, 1, 28, 28), mode="nearest")

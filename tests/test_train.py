@@ -616,7 +616,7 @@ def test_both_players_meet_the_real_images_warped(tiny, monkeypatch):
 
         return play_and_tell
 
-    monkeypatch.setattr(train, "warped", lambda x, strength: torch.full_like(x, strength))
+    monkeypatch.setattr(train, "warped", lambda x, strength, mode: torch.full_like(x, strength * (mode == "bicubic")))
     for name in ("d_step", "g_step"):
         monkeypatch.setattr(train, name, meeting(getattr(train, name)))
     train.fit(MLP.change(steps=2, warp=0.5), tiny)
