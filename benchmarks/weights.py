@@ -70,6 +70,11 @@ SHIPPED: dict[str, Plan] = {
         discriminator=False,
         snapshots=False,
     ),
+    "rgan-cifar10": Plan(
+        recipes.get("rgan", dataset="cifar10", flip=True, steps=9_370, lr_decay=0.2, decay_every=7),  # twelve epochs
+        discriminator=False,
+        snapshots=False,
+    ),
     **{
         f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps), discriminator=False)
         for dataset, steps in ACGAN_STEPS.items()

@@ -77,7 +77,7 @@ def evaluate(
     """Generate `count` images and take every number; labels follow the reference set's label counts.
 
     `dataset` is the one that the run was trained on unless given. `cas=True` also trains a classifier on the images of
-    a conditional run, about a minute. `extractor="inception"` gives FD and IS of Inception-v3 instead, as others
+    a conditional run, some minutes. `extractor="inception"` gives FD and IS of Inception-v3 instead, as others
     publish them; it needs torch-fidelity and its weights. Raises `JudgeError` where no judge can see this run's
     images, `MetricError` where Inception cannot be had.
 
