@@ -56,6 +56,9 @@ SHIPPED: dict[str, Plan] = {
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED, discriminator=False),
+    "rgan-mnist": Plan(
+        recipes.get("rgan", steps=10_920, affine=0.4, lr_decay=0.3, decay_every=5), discriminator=False, snapshots=False
+    ),
     "rgan-mnist-10k-warp": Plan(
         recipes.get("rgan", steps=12_480, warp=0.4, lr_decay=0.2, decay_every=60),
         REDUCED,

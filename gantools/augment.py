@@ -1,7 +1,7 @@
 """More from few images: what D alone sees of each one, and new images made of it.
 
-`moved` is for both sides of a game, as in DiffAugment (Zhao et al. 2020): G does not learn it. `warped` is for real
-images: whoever learns from them, a classifier or G, learns it too.
+`moved` is for both sides of a game, as in DiffAugment (Zhao et al. 2020): G does not learn it. The others are for real
+images: who learns from them learns it too, a classifier by `warped`, G by `random_affine`.
 """
 
 import torch
@@ -41,24 +41,47 @@ def moved(x: Tensor, shift: int = 0, flip: bool = False) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def warped(x: Tensor, strength: float = 1.0, mode: str = "bilinear") -> Tensor:
+def warped(x: Tensor, strength: float = 1.0) -> Tensor:
     """Images [N, C, H, W] in [-1, 1], each turned, sheared, stretched, shifted and bent by its own draw.
 
     The classical augmentation of digits: affine, and elastic in the manner of Simard et al. (2003), with a field of
-    displacements that is smooth between 5×5 knots. `strength` is a share of all that. `mode` is how values are found
-    between pixels: "bilinear" blurs a little, as most libraries do, "bicubic" keeps strokes sharp. Black where an image
-    leaves a gap. Draws from torch's random state, nothing where there is nothing to do. Raises ValueError for a
-    negative strength, another mode, and for what is no batch of images.
+    displacements that is smooth between 5×5 knots. `strength` is a share of all that. Black where an image leaves a
+    gap. Values between pixels are bilinear, which blurs a little. Draws from torch's random state, nothing where there
+    is nothing to do. Raises ValueError for a negative strength, and for what is no batch of images.
     """
+    if not _asked(x, strength):
+        return x
+    count, _, height, width = x.shape
+    grid = _affine(x, strength)
+    knots = torch.randn(count, 2, KNOTS, KNOTS, device=x.device) * strength * BEND / 14
+    bend = interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    return grid_sample(x - GROUND, grid + bend, align_corners=False) + GROUND  # outside, grid_sample reads 0
+
+
+def random_affine(x: Tensor, strength: float = 1.0) -> Tensor:
+    """The same without bending, and sharp: values between pixels are bicubic.
+
+    For images that a generator learns from, since it would learn the blur: 10,000 digits of MNIST at `strength` 0.4
+    have an FD of 0.13 when bilinear and of 0.05 like this, as delivered 0.04. Bending adds 0.05.
+    """
+    if not _asked(x, strength):
+        return x
+    result = grid_sample(x - GROUND, _affine(x, strength), "bicubic", align_corners=False)
+    return result.clamp(0, 2) + GROUND  # at an edge, bicubic overshoots
+
+
+def _asked(x: Tensor, strength: float) -> bool:
+    """Whether there is something to do; raises what `warped` raises."""
     if strength < 0:
         raise ValueError(f"strength={strength:g} must not be negative")
-    if mode not in ("bilinear", "bicubic"):
-        raise ValueError(f"mode={mode!r}: choose bilinear or bicubic")
-    if not strength:
-        return x
-    if x.ndim != 4:
-        raise ValueError(f"only images [N, C, H, W] can be bent, not {list(x.shape)}")
-    count, _, height, width = x.shape
+    if strength and x.ndim != 4:
+        raise ValueError(f"only images [N, C, H, W] can be turned, not {list(x.shape)}")
+    return strength > 0
+
+
+def _affine(x: Tensor, strength: float) -> Tensor:
+    """Where in its image each place of the result is taken from, [N, H, W, 2] in grid_sample's terms: -1 to 1."""
+    count = len(x)
     most = strength * torch.tensor([TURN, SHEAR, STRETCH, STRETCH], device=x.device)
     turn, shear, *stretch = (2 * torch.rand(4, count, device=x.device) - 1) * most[:, None]
     shift = (2 * torch.rand(2, count, device=x.device) - 1) * strength * SHIFT / 14  # the grid is 2 wide
@@ -69,11 +92,5 @@ def warped(x: Tensor, strength: float = 1.0, mode: str = "bilinear") -> Tensor:
             torch.stack([across * turn.sin(), down * turn.cos(), shift[1]], 1),
         ],
         1,
-    )  # [N, 2, 3]: where in the image each place of the result is taken from
-    knots = torch.randn(count, 2, KNOTS, KNOTS, device=x.device) * strength * BEND / 14
-    bend = interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    grid = affine_grid(theta, list(x.shape), align_corners=False) + bend
-    result = grid_sample(x - GROUND, grid, mode, align_corners=False)  # outside, it reads 0
-    if mode == "bicubic":
-        result = result.clamp(0, 2)  # at an edge it overshoots
-    return result + GROUND
+    )  # [N, 2, 3]
+    return affine_grid(theta, list(x.shape), align_corners=False)

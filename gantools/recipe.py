@@ -70,7 +70,8 @@ class Recipe:
     r2: float = 0.0  # the same on generated ones
     penalty_every: int = 1  # steps between penalties, each weighted by this number
     penalty_half_life: int | None = None  # steps in which both gammas halve; None: they stay
-    warp: float = 0.0  # real images are turned and bent before all else, so G learns to draw them so; 1: much
+    affine: float = 0.0  # real images are turned, sheared, stretched first, and G learns to draw them so; 1: much
+    warp: float = 0.0  # the same with bending, a little blurred
     shift: int = 0  # D sees every image, real or fake, moved by up to so many pixels (DiffAugment)
     flip: bool = False  # and half of them mirrored; never for digits or letters
     ema: float | None = None  # decay of the averaged generator that samples, after a shorter start; None: no average
@@ -86,7 +87,7 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
-        for name in ("seed", "r1", "r2", "warp", "shift", "classes", "class_weight"):
+        for name in ("seed", "r1", "r2", "affine", "warp", "shift", "classes", "class_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
         for name in ("real_target", "fake_target"):

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from gantools import checkpoint, tensorboard
-from gantools.augment import moved, warped
+from gantools.augment import moved, random_affine, warped
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import class_loss, gradient_penalty
@@ -162,7 +162,7 @@ def fit(
                 optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(epoch)
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
-            real = warped(images.index_select(0, index), recipe.warp, "bicubic"), labels[index]  # G would learn a blur
+            real = warped(random_affine(images.index_select(0, index), recipe.affine), recipe.warp), labels[index]
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 generator.train(not recipe.eval_fakes)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gantools import augment, data
-from gantools.augment import moved, warped
+from gantools.augment import moved, random_affine, warped
 
 
 def drawn(*args, seed=0, **kwargs):
@@ -138,15 +138,18 @@ def test_what_is_no_batch_of_images_is_refused_with_its_shape(shape, change):
     assert str(list(shape)) in str(refusal.value)
 
 
-# Warping
+# Turning and bending
+
+either = pytest.mark.parametrize("changed", [warped, random_affine])
 
 
-def test_a_warped_image_is_moved_a_little_and_stays_what_it_is():
+@either
+def test_a_turned_image_is_moved_a_little_and_stays_what_it_is(changed):
     x = data.load("mnist", limit=200).images
     torch.manual_seed(0)
-    moved = warped(x)
+    moved = changed(x)
     assert moved.shape == x.shape and float(moved.min()) >= -1 and float(moved.max()) <= 1 + 1e-6
-    assert not torch.equal(moved[0], warped(x)[0])
+    assert not torch.equal(moved[0], changed(x)[0])
     ink, moved_ink = ((images + 1).sum((1, 2, 3)) for images in (x, moved))
     assert float((moved_ink / ink).mean()) == pytest.approx(1, abs=0.1)
 
@@ -160,76 +163,77 @@ def test_a_warped_image_is_moved_a_little_and_stays_what_it_is():
     assert shift.mean(1).abs().max() < 0.5, "in no direction more than in another"
 
 
-def test_warping_follows_torchs_random_state_and_keeps_the_ground_black():
+@either
+def test_turning_follows_torchs_random_state_and_keeps_the_ground_black(changed):
     x = torch.full((4, 1, 28, 28), -1.0)
-    assert torch.equal(warped(x), x)
+    assert torch.equal(changed(x), x)
     digits = data.load("mnist", limit=4).images
     torch.manual_seed(5)
-    first = warped(digits)
+    first = changed(digits)
     torch.manual_seed(5)
-    assert torch.equal(warped(digits), first)
+    assert torch.equal(changed(digits), first)
 
 
-def test_warping_that_draws_nothing_changes_nothing(monkeypatch):
+@either
+def test_turning_that_draws_nothing_changes_nothing(monkeypatch, changed):
     for name in ("TURN", "SHEAR", "STRETCH", "SHIFT", "BEND"):
         monkeypatch.setattr(augment, name, 0.0)
     x = torch.rand(3, 1, 28, 28) * 2 - 1
-    torch.testing.assert_close(warped(x), x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(changed(x), x, atol=1e-4, rtol=0)
 
 
-def test_a_shift_alone_moves_by_whole_pixels_where_it_is_whole(monkeypatch):
+@either
+def test_a_shift_alone_moves_by_whole_pixels_where_it_is_whole(monkeypatch, changed):
     for name in ("TURN", "SHEAR", "STRETCH", "BEND"):
         monkeypatch.setattr(augment, name, 0.0)
     x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
     monkeypatch.setattr(torch, "rand", lambda *shape, device: torch.ones(*shape))  # the largest draw: 2 pixels
-    moved = warped(x)
+    moved = changed(x)
     torch.testing.assert_close(moved[..., :-2, :-2], x[..., 2:, 2:], atol=1e-4, rtol=0)
     torch.testing.assert_close(moved[..., -2:, :], torch.full((1, 1, 2, 28), -1.0), atol=1e-4, rtol=0)
 
 
-def test_a_share_of_the_strength_moves_by_that_share_of_the_way(monkeypatch):
+@either
+def test_a_share_of_the_strength_moves_by_that_share_of_the_way(monkeypatch, changed):
     for name in ("TURN", "SHEAR", "STRETCH", "BEND"):
         monkeypatch.setattr(augment, name, 0.0)
     x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
     monkeypatch.setattr(torch, "rand", lambda *shape, device: torch.ones(*shape))  # the largest draw: 2 pixels
-    moved = warped(x, 0.5)
+    moved = changed(x, 0.5)
     torch.testing.assert_close(moved[..., :-1, :-1], x[..., 1:, 1:], atol=1e-4, rtol=0)
 
 
-def test_bicubic_warping_keeps_strokes_sharper_and_leaves_no_range():
+def test_what_a_generator_learns_from_stays_sharp(monkeypatch):
+    monkeypatch.setattr(augment, "BEND", 0.0)
     x = data.load("mnist", limit=100).images
 
     def contrast(images):
         return float(images.diff(dim=3).square().mean())
 
     shown = {}
-    for mode in ("bilinear", "bicubic"):
+    for changed in (warped, random_affine):
         torch.manual_seed(0)
-        shown[mode] = warped(x, 0.4, mode)
-        assert float(shown[mode].min()) >= -1 and float(shown[mode].max()) <= 1 + 1e-6
+        shown[changed] = changed(x, 0.4)
     torch.testing.assert_close(*shown.values(), atol=0.8, rtol=0)  # the same draws
-    lost = {mode: contrast(x) - contrast(images) for mode, images in shown.items()}
-    assert 0 < lost["bicubic"] < lost["bilinear"] / 2
+    lost = {changed: contrast(x) - contrast(images) for changed, images in shown.items()}
+    assert 0 < lost[random_affine] < lost[warped] / 2
 
 
-def test_without_strength_the_same_tensor_comes_back_and_nothing_is_drawn():
+@either
+def test_without_strength_the_same_tensor_comes_back_and_nothing_is_drawn(changed):
     x, before = torch.zeros(2, 2), torch.random.get_rng_state()
-    assert warped(x, 0) is x
+    assert changed(x, 0) is x
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@either
 @pytest.mark.parametrize(
     ("x", "strength", "complaint"),
     [
         (torch.zeros(1, 1, 28, 28), -0.5, "strength=-0.5 must not be negative"),
-        (torch.zeros(28, 28), 0.5, r"only images \[N, C, H, W\] can be bent, not \[28, 28\]"),
+        (torch.zeros(28, 28), 0.5, r"only images \[N, C, H, W\] can be turned, not \[28, 28\]"),
     ],
 )
-def test_what_cannot_be_warped_is_refused(x, strength, complaint):
+def test_what_cannot_be_turned_is_refused(x, strength, complaint, changed):
     with pytest.raises(ValueError, match=complaint):
-        warped(x, strength)
-
-
-def test_an_unknown_way_between_pixels_is_refused():
-    with pytest.raises(ValueError, match="mode='nearest': choose bilinear or bicubic"):
-        warped(torch.zeros(1, 1, 28, 28), mode="nearest")
+        changed(x, strength)

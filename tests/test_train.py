@@ -125,7 +125,9 @@ VARIANTS = {
     "conv, lazy R1 and R2, average": CONV.change(r1=1.0, r2=0.5, penalty_every=3, ema=0.9),
     "conv, joint batch, more fakes": CONV.change(joint_d_batch=True, g_batch=12),
     "decaying": MLP.change(lr_decay=0.5, decay_every=1),
-    "conv, bent, moved and mirrored, decaying": CONV.change(warp=0.4, shift=3, flip=True, lr_decay=0.7, decay_every=2),
+    "conv, turned, moved and mirrored, decaying": CONV.change(
+        affine=0.4, shift=3, flip=True, lr_decay=0.7, decay_every=2
+    ),
     "conditional, spectral norm": SPECTRAL.change(lr_decay=0.5, decay_every=1, joint_d_batch=True, g_batch=12),
     "conditional, spectral norm, all else": SPECTRAL.change(
         loss=losses.relativistic, fresh_fakes=False, r1=1.0, r2=1.0, penalty_every=2, shift=2, ema=0.9
@@ -606,7 +608,8 @@ def test_the_penalty_is_paid_on_the_moved_images_that_d_was_shown(gamma):
     assert not torch.equal(penalised, (real if gamma == "r1" else fake)[0])
 
 
-def test_both_players_meet_the_real_images_warped(tiny, monkeypatch):
+@pytest.mark.parametrize(("name", "change"), [("affine", "random_affine"), ("warp", "warped")])
+def test_both_players_meet_the_real_images_turned_or_bent(tiny, monkeypatch, name, change):
     met = []
 
     def meeting(step):
@@ -616,17 +619,17 @@ def test_both_players_meet_the_real_images_warped(tiny, monkeypatch):
 
         return play_and_tell
 
-    monkeypatch.setattr(train, "warped", lambda x, strength, mode: torch.full_like(x, strength * (mode == "bicubic")))
+    monkeypatch.setattr(train, change, lambda x, strength: torch.full_like(x, strength))
     for name in ("d_step", "g_step"):
         monkeypatch.setattr(train, name, meeting(getattr(train, name)))
-    train.fit(MLP.change(steps=2, warp=0.5), tiny)
+    train.fit(MLP.change(steps=2, **{name: 0.5}), tiny)
     assert len(met) == 4
     assert all((x == 0.5).all() for x in met)
 
 
-def test_points_cannot_be_warped():
-    with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be bent, not \[8, 2\]"):
-        train.fit(recipes.get("ring", batch=8, steps=2, warp=0.5), data.ring(40))
+def test_points_cannot_be_turned():
+    with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be turned, not \[8, 2\]"):
+        train.fit(recipes.get("ring", batch=8, steps=2, affine=0.5), data.ring(40))
 
 
 def test_points_cannot_be_moved():

@@ -11,7 +11,7 @@ import numpy as np
 
 from gantools import ASSETS, data
 
-PARTS = {"mnist": (10_000, 10_000), "fashion-mnist": (6_000, 2_000), "cifar10": (1_500, 1_000)}  # training, test
+PARTS = {"mnist": (10_000, 10_000), "fashion-mnist": (6_000, 2_000), "cifar10": (1_000, 1_000)}  # training, test
 
 
 def main() -> None:
