@@ -608,8 +608,8 @@ def test_the_penalty_is_paid_on_the_moved_images_that_d_was_shown(gamma):
     assert not torch.equal(penalised, (real if gamma == "r1" else fake)[0])
 
 
-@pytest.mark.parametrize(("name", "change"), [("affine", "random_affine"), ("warp", "warped")])
-def test_both_players_meet_the_real_images_turned_or_bent(tiny, monkeypatch, name, change):
+@pytest.mark.parametrize(("field", "change"), [("affine", "random_affine"), ("warp", "warped")])
+def test_both_players_meet_the_real_images_turned_or_bent(tiny, monkeypatch, field, change):
     met = []
 
     def meeting(step):
@@ -622,7 +622,7 @@ def test_both_players_meet_the_real_images_turned_or_bent(tiny, monkeypatch, nam
     monkeypatch.setattr(train, change, lambda x, strength: torch.full_like(x, strength))
     for name in ("d_step", "g_step"):
         monkeypatch.setattr(train, name, meeting(getattr(train, name)))
-    train.fit(MLP.change(steps=2, **{name: 0.5}), tiny)
+    train.fit(MLP.change(steps=2, **{field: 0.5}), tiny)
     assert len(met) == 4
     assert all((x == 0.5).all() for x in met)
 
