@@ -1,7 +1,7 @@
 """More from few images: what D alone sees of each one, and new images made of it.
 
 `moved` is for both sides of a game, as in DiffAugment (Zhao et al. 2020): G does not learn it. The others are for real
-images: who learns from them learns it too, a classifier by `warped`, G by `random_affine`.
+images: who learns from them, a classifier or G, learns it too.
 """
 
 import torch
@@ -62,7 +62,8 @@ def random_affine(x: Tensor, strength: float = 1.0) -> Tensor:
     """The same without bending, and sharp: values between pixels are bicubic.
 
     For images that a generator learns from, since it would learn the blur: 10,000 digits of MNIST at `strength` 0.4
-    have an FD of 0.13 when bilinear and of 0.05 like this, as delivered 0.04. Bending adds 0.05.
+    have an FD of 0.13 when bilinear and of 0.05 like this, as delivered 0.04. Bending adds 0.05. Raises
+    what `warped` raises.
     """
     if not _asked(x, strength):
         return x

@@ -125,8 +125,8 @@ VARIANTS = {
     "conv, lazy R1 and R2, average": CONV.change(r1=1.0, r2=0.5, penalty_every=3, ema=0.9),
     "conv, joint batch, more fakes": CONV.change(joint_d_batch=True, g_batch=12),
     "decaying": MLP.change(lr_decay=0.5, decay_every=1),
-    "conv, turned, moved and mirrored, decaying": CONV.change(
-        affine=0.4, shift=3, flip=True, lr_decay=0.7, decay_every=2
+    "conv, turned, bent, moved and mirrored, decaying": CONV.change(
+        affine=0.4, warp=0.4, shift=3, flip=True, lr_decay=0.7, decay_every=2
     ),
     "conditional, spectral norm": SPECTRAL.change(lr_decay=0.5, decay_every=1, joint_d_batch=True, g_batch=12),
     "conditional, spectral norm, all else": SPECTRAL.change(
@@ -627,9 +627,10 @@ def test_both_players_meet_the_real_images_turned_or_bent(tiny, monkeypatch, fie
     assert all((x == 0.5).all() for x in met)
 
 
-def test_points_cannot_be_turned():
+@pytest.mark.parametrize("field", ["affine", "warp"])
+def test_points_cannot_be_turned_or_bent(field):
     with pytest.raises(ValueError, match=r"only images \[N, C, H, W\] can be turned, not \[8, 2\]"):
-        train.fit(recipes.get("ring", batch=8, steps=2, affine=0.5), data.ring(40))
+        train.fit(recipes.get("ring", batch=8, steps=2, **{field: 0.5}), data.ring(40))
 
 
 def test_points_cannot_be_moved():
