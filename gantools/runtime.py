@@ -1,7 +1,9 @@
 """What lies under a training: precision, seeds, the order of the images, processes, files, and a Ctrl-C that waits."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,6 +14,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def mix_seed(*numbers: int) -> int:
@@ -101,6 +105,22 @@ def autocast_for(precision: str, device: torch.device) -> AbstractContextManager
     """The context in which networks run forward: bf16 where `resolve_precision` says so, else as it is."""
     half = resolve_precision(precision, device) == "bf16"
     return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that a step frees, for the next step, where the C library is glibc.
+
+    glibc gives large blocks back to the system at once and asks for them again, page by page: 5 to 30 % of a step of
+    these networks on a CPU (`benchmarks/step.py`). The process may hold some hundred megabytes more.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return  # another C library
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

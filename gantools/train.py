@@ -30,6 +30,7 @@ from gantools.runtime import (
     batch_index,
     by_class,
     deferred_interrupt,
+    keep_freed_memory,
     mean_over_processes,
     mix_seed,
     seed_step,
@@ -125,6 +126,7 @@ def fit(
     the numbers of each epoch and samples. Raises `Diverged` for a loss that is no number, `CheckpointError` if `out`
     does not fit.
     """
+    keep_freed_memory()
     accelerator = Accelerator(
         mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)]
     )

@@ -3,13 +3,13 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, one_hot
+from torch.nn.functional import conv2d, one_hot, pad
 from torch.nn.utils.parametrize import is_parametrized
 
 from gantools import nets, recipes
 from gantools.nets import MLPDiscriminator, MLPGenerator
 from gantools.nets.dcgan import halving, transposed
-from gantools.nets.layers import ClassEmbedding, Dropout, quarter
+from gantools.nets.layers import ClassEmbedding, ConvToFew, Dropout, quarter
 
 SHAPES = [(1, 28, 28), (3, 32, 40)]
 
@@ -87,6 +87,17 @@ def test_dropout_follows_the_seed_and_rests_in_eval_mode():
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize(("kernel", "padding", "maps"), [(7, 3, 1), (10, 4, 1), ((5, 3), (0, 1), 3)])
+def test_a_convolution_to_few_maps_is_the_direct_one_in_value_and_gradients(kernel, padding, maps):
+    layer = ConvToFew(4, maps, kernel, padding=padding).double()
+    x = torch.randn(2, 4, 11, 12, dtype=torch.float64, requires_grad=True)
+    direct = conv2d(x, layer.weight, layer.bias, padding=padding)
+    pull = torch.randn_like(direct)
+    expected = torch.autograd.grad(direct, [x, layer.weight, layer.bias], pull)
+    torch.testing.assert_close(layer(x), direct)
+    torch.testing.assert_close(torch.autograd.grad(layer(x), [x, layer.weight, layer.bias], pull), expected)
 
 
 # Points
@@ -607,11 +618,12 @@ def test_cgan_sn_cuts_and_pads_where_tensorflow_does(conditionals):
     cut, frame = layers_of(generator, nn.ZeroPad2d)
     pixels = torch.arange(1.0, 31 * 31 + 1).view(1, 1, 31, 31)
     assert torch.equal(cut(pixels), pixels[..., 1:29, 1:29])
-    framed = frame(torch.ones(1, 1, 28, 28))
-    assert framed.shape[2:] == (37, 37)
-    assert framed[..., 4:32, 4:32].sum() == framed.sum() == 784
     (last,) = layers_of(generator, nn.Conv2d)
     assert last.kernel_size == (10, 10)
+    down, right = last.padding
+    framed = pad(frame(torch.ones(1, 1, 28, 28)), (right, right, down, down))
+    assert framed.shape[2:] == (37, 37)
+    assert framed[..., 4:32, 4:32].sum() == framed.sum() == 784
 
 
 def test_the_images_of_cgan_sn_are_a_sigmoid_stretched_to_minus_one_to_one(warm):
@@ -650,7 +662,7 @@ def test_the_layers_of_cgan_sn_are_those_of_its_source(conditionals):
     branch = [ClassEmbedding, nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, nn.Unflatten]
     assert without_wrappers(generator.plane) == branch
     grown = [nn.ConvTranspose2d, nn.LeakyReLU, nn.BatchNorm2d] * 2
-    last = [nn.ConvTranspose2d, nn.ZeroPad2d, nn.LeakyReLU, nn.BatchNorm2d, nn.ZeroPad2d, nn.Conv2d, nn.Sigmoid]
+    last = [nn.ConvTranspose2d, nn.ZeroPad2d, nn.LeakyReLU, nn.BatchNorm2d, nn.ZeroPad2d, ConvToFew, nn.Sigmoid]
     assert without_wrappers(generator.layers) == grown + last
     after = [nn.LeakyReLU, nn.BatchNorm2d, nn.MaxPool2d, nn.Dropout2d]
     head = [nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, Dropout] * 4
@@ -788,7 +800,7 @@ def test_the_layers_of_acgan_are_those_of_its_source(acgan):
     generator, discriminator = acgan
     rest = [nn.LeakyReLU, Dropout]
     up = [nn.ConvTranspose2d, *rest] * 2
-    assert [type(layer) for layer in generator.layers] == [nn.Linear, *rest, nn.Unflatten, *up, nn.Conv2d, nn.Tanh]
+    assert [type(layer) for layer in generator.layers] == [nn.Linear, *rest, nn.Unflatten, *up, ConvToFew, nn.Tanh]
     assert [type(layer) for layer in discriminator.features] == [nn.Conv2d, *rest] * 2 + [nn.Flatten]
     z, images = torch.randn(2, 100), torch.randn(2, 1, 28, 28)
     assert shapes_of(generator, nn.ConvTranspose2d, z, Y) == [(64, 14, 14), (64, 28, 28)]

@@ -1,4 +1,7 @@
+import platform
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -152,3 +155,38 @@ def test_a_balanced_batch_follows_seed_and_step_alone():
     assert len({tuple(index.tolist()) for index in once}) == 20
     others = [runtime.balanced_index(members, 8, 4, step) for step in range(20)]
     assert not any(torch.equal(one, other) for one, other in zip(once, others, strict=True))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked")
+@pytest.mark.parametrize("kept", [False, True])
+def test_memory_that_was_freed_is_there_for_the_next_only_when_it_is_kept(kept):
+    megabytes, page = 64, 4096
+    code = f"""
+import resource, torch
+from gantools.runtime import keep_freed_memory
+{"keep_freed_memory()" if kept else ""}
+def touch():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros({megabytes} * 2**18).fill_(1.0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([touch() for _ in range(6)][-1])
+"""
+    faults = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+    assert (faults < 100) if kept else (faults > megabytes * 2**20 / page / 2)
+
+
+@pytest.mark.parametrize("absent", [OSError, AttributeError])
+def test_where_the_c_library_is_another_nothing_is_asked(monkeypatch, absent):
+    class Library:
+        def __init__(self, name):
+            if absent is OSError:
+                raise OSError(name)
+
+    monkeypatch.setattr(runtime.ctypes, "CDLL", Library)
+    runtime.keep_freed_memory()
+
+
+def test_outside_linux_no_library_is_opened(monkeypatch):
+    monkeypatch.setattr(runtime.sys, "platform", "darwin")
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: pytest.fail(f"opened {name}"))
+    runtime.keep_freed_memory()

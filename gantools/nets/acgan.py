@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gantools.nets.layers import Dropout, keras_start, quarter
+from gantools.nets.layers import ConvToFew, Dropout, keras_start, quarter
 
 SLOPE = 0.3  # of LeakyReLU below 0
 DROPOUT = 0.4
@@ -39,7 +39,7 @@ class ACGANGenerator(nn.Module):
             nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1),  # the side
             nn.LeakyReLU(SLOPE),
             Dropout(DROPOUT),
-            nn.Conv2d(64, image_shape[0], 7, padding=3),
+            ConvToFew(64, image_shape[0], 7, padding=3),
             nn.Tanh(),
         )
         keras_start(self)

@@ -13,7 +13,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, Dropout, keras_start, normalise
+from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, ConvToFew, Dropout, keras_start, normalise
 
 ImageShape = tuple[int, int, int]
 
@@ -140,8 +140,8 @@ class CGANSNGenerator(nn.Module):
                 nn.BatchNorm2d(width, **KERAS_BATCH_NORM),
             ]
         layers.insert(-2, nn.ZeroPad2d((-1, -2, -1, -2)))  # TensorFlow's "same" cuts 31 to 28, one pixel in front
-        last = nn.Conv2d(width, _only_28(image_shape), 10)
-        self.layers = nn.Sequential(*layers, nn.ZeroPad2d((4, 5, 4, 5)), last, nn.Sigmoid())
+        last = ConvToFew(width, _only_28(image_shape), 10, padding=4)
+        self.layers = nn.Sequential(*layers, nn.ZeroPad2d((0, 1, 0, 1)), last, nn.Sigmoid())
         keras_start(self)
         normalise(self)
 
