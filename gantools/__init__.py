@@ -1,8 +1,8 @@
 """gantools: the helpers behind a course on generative adversarial networks.
 
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
-`runtime`, `data` (with `imageset`, `download`, `glyphs`), `nets`, `losses`, `recipe`, `recipes`, `run`,
-`checkpoint`, `augment`, `tensorboard`, `train`; `classify`, `judge`, `metrics` (with `distances`, `neighbours`,
+`runtime`, `data` (with `imageset`, `download`, `glyphs`), `augment`, `nets`, `losses`, `recipe`, `recipes`, `run`,
+`checkpoint`, `tensorboard`, `train`; `classify`, `judge`, `metrics` (with `distances`, `neighbours`,
 `inception`, `report`); `picture`, `plots`, `explore` (with `exhibit`, `previews`, `handwriting`, `walks`); `enlarge`
 (with `verdict`); `trials`, `arms`, `plan`, `study`, `evidence`, `study_plots`; `cli`.
 """

@@ -86,12 +86,11 @@ def _affine(x: Tensor, strength: float) -> Tensor:
     most = strength * torch.tensor([TURN, SHEAR, STRETCH, STRETCH], device=x.device)
     turn, shear, *stretch = (2 * torch.rand(4, count, device=x.device) - 1) * most[:, None]
     shift = (2 * torch.rand(2, count, device=x.device) - 1) * strength * SHIFT / 14  # the grid is 2 wide
-    across, down = 1 + stretch[0], 1 + stretch[1]
-    theta = torch.stack(
-        [
-            torch.stack([across * turn.cos(), down * (shear - turn.sin()), shift[0]], 1),
-            torch.stack([across * turn.sin(), down * turn.cos(), shift[1]], 1),
-        ],
-        1,
-    )  # [N, 2, 3]
+    theta = torch.cat([turned(turn, shear, 1 + stretch[0], 1 + stretch[1]), shift.T[:, :, None]], 2)  # [N, 2, 3]
     return affine_grid(theta, list(x.shape), align_corners=False)
+
+
+def turned(turn: Tensor, shear: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Linear maps of the plane, [N, 2, 2], from a turn in radians, a shear and two factors of length, [N] each."""
+    columns = torch.stack([across * turn.cos(), across * turn.sin(), down * (shear - turn.sin()), down * turn.cos()], 1)
+    return columns.view(-1, 2, 2).transpose(1, 2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gantools import augment, data
-from gantools.augment import moved, random_affine, warped
+from gantools.augment import moved, random_affine, turned, warped
 
 
 def drawn(*args, seed=0, **kwargs):
@@ -237,3 +237,18 @@ def test_without_strength_the_same_tensor_comes_back_and_nothing_is_drawn(change
 def test_what_cannot_be_turned_is_refused(x, strength, complaint, changed):
     with pytest.raises(ValueError, match=complaint):
         changed(x, strength)
+
+
+@pytest.mark.parametrize(
+    ("turn", "shear", "across", "down", "expected"),
+    [
+        (0.0, 0.0, 1.0, 1.0, [[1, 0], [0, 1]]),
+        (0.0, 0.5, 2.0, 3.0, [[2, 1.5], [0, 3]]),
+        (torch.pi / 2, 0.0, 2.0, 3.0, [[0, -3], [2, 0]]),
+        (torch.pi, 0.25, 1.0, 1.0, [[-1, 0.25], [0, -1]]),
+    ],
+)
+def test_the_linear_map_of_a_turn_a_shear_and_two_lengths(turn, shear, across, down, expected):
+    given = (torch.tensor([number, 0.0]) for number in (turn, shear, across, down))
+    first, _ = turned(*given)
+    torch.testing.assert_close(first, torch.tensor(expected, dtype=torch.float32), atol=1e-6, rtol=0)

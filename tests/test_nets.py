@@ -10,6 +10,7 @@ from gantools import nets, recipes
 from gantools.nets import MLPDiscriminator, MLPGenerator
 from gantools.nets.dcgan import halving, transposed
 from gantools.nets.layers import ClassEmbedding, ConvToFew, Dropout, quarter
+from gantools.nets.rgan import POSE
 
 SHAPES = [(1, 28, 28), (3, 32, 40)]
 
@@ -297,13 +298,14 @@ def test_a_class_that_does_not_exist_has_no_vector(y):
 # Conditional GANs
 
 PUBLISHED = {"cgan-mlp": (1_506_804, 932_965), "cdcgan": (7_505_508, 2_639_520), "cgan-sn": (1_069_522, 1_895_077)}
-Z_DIM = {"cgan-mlp": 64, "cdcgan": 64, "cgan-sn": 100, "rgan": 64}
+Z_DIM = {"cgan-mlp": 64, "cdcgan": 64, "cgan-sn": 100, "rgan": 64, "rgan-pose": 70}
 Y = torch.tensor([3, 4])
 PLAYERS = {
     "cgan-mlp": (nets.CGANMLPGenerator, nets.CGANMLPDiscriminator),
     "cdcgan": (nets.CDCGANGenerator, nets.CDCGANDiscriminator),
     "cgan-sn": (nets.CGANSNGenerator, nets.CGANSNDiscriminator),
     "rgan": (nets.ProjectionGenerator, nets.ProjectionDiscriminator),
+    "rgan-pose": (nets.PosedGenerator, nets.ProjectionDiscriminator),
 }
 
 
@@ -720,6 +722,82 @@ def test_a_side_without_a_quarter_is_refused_in_the_name_of_the_family(shape):
     complaint = f"^mine makes square images whose side 4 divides, not {shape[1]}×{shape[2]}$"
     with pytest.raises(ValueError, match=complaint):
         quarter("mine", shape)
+
+
+@pytest.fixture(scope="module")
+def posed(conditionals):
+    """A posed generator in eval mode, two z that leave their drawings as they are, and these drawings."""
+    generator = copy.deepcopy(conditionals["rgan-pose"][0]).eval()
+    z = torch.randn(2, 70, generator=torch.Generator().manual_seed(0))
+    z[:, 64:] = 0  # the pose
+    with torch.no_grad():
+        return generator, z, generator.drawer(z[:, :64], Y).tanh()
+
+
+def test_without_a_pose_the_drawing_comes_as_it_is(posed):
+    generator, z, drawn = posed
+    torch.testing.assert_close(generator(z, Y), drawn, atol=1e-4, rtol=0)
+    assert size(generator) == size(nets.ProjectionGenerator())
+
+
+@pytest.mark.parametrize(
+    ("place", "pose", "expected"),
+    [
+        (0, torch.pi / 2, lambda drawn: drawn.rot90(1, (2, 3))),
+        (0, -torch.pi / 2, lambda drawn: drawn.rot90(-1, (2, 3))),
+        (0, torch.pi, lambda drawn: drawn.flip(2, 3)),
+        (4, 2 / 14, lambda drawn: torch.cat([drawn[..., 2:], drawn[..., -1:], drawn[..., -1:]], 3)),
+        (5, -1 / 14, lambda drawn: torch.cat([drawn[..., :1, :], drawn[..., :-1, :]], 2)),
+    ],
+)
+def test_the_last_six_numbers_of_z_pose_the_drawing(posed, place, pose, expected):
+    generator, z, drawn = posed
+    z = z.clone()
+    z[:, 64 + place] = pose / POSE[place]
+    with torch.no_grad():
+        image = generator(z, Y)
+    torch.testing.assert_close(image, expected(drawn), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("place", "axis"), [(2, 3), (3, 2)])
+def test_an_image_twice_as_narrow_holds_every_two_pixels_in_one(posed, place, axis):
+    generator, z, drawn = posed
+    z = z.clone()
+    z[:, 64 + place] = torch.tensor(2.0).log() / POSE[place]
+    drawing = drawn.atanh().transpose(axis, 3)
+    pairs = (drawing[..., 0::2] + drawing[..., 1::2]) / 2
+    with torch.no_grad():
+        image = generator(z, Y).transpose(axis, 3)
+    torch.testing.assert_close(image[..., 7:21], pairs.tanh(), atol=1e-4, rtol=0)
+
+
+def test_a_shear_slides_rows_and_the_middle_stays(posed):
+    generator, z, _ = posed
+    z = z.clone()
+    z[:, 65] = 1 / POSE[1]
+    ramp = torch.linspace(-1, 1, 28).expand(2, 1, 28, 28) / 2  # of the columns
+    generator = copy.deepcopy(generator)
+    generator.drawer.forward = lambda z, y: ramp
+    down = torch.linspace(-1, 1, 28)[:, None]
+    expected = ((ramp + down / 2).clamp(-0.5, 0.5)).tanh()
+    torch.testing.assert_close(generator(z, Y), expected, atol=1e-4, rtol=0)
+
+
+def test_a_pose_moves_the_drawing_by_a_pixel_or_so_each_time_differently(posed, monkeypatch):
+    generator, _, _ = posed
+    across = torch.linspace(-1, 1, 28).expand(50, 1, 28, 28)
+    monkeypatch.setattr(generator.drawer, "forward", lambda z, y: across)
+    z = torch.randn(50, 70, generator=torch.Generator().manual_seed(0))
+    moved = (generator(z, torch.zeros(50, dtype=torch.long)).atanh() - across).abs() * 13.5  # in pixels
+    middle = moved[..., 7:21, 7:21].mean((1, 2, 3))  # where digits are
+    assert 0.3 < middle.mean() < 1.5
+    assert len(middle.unique()) == 50
+
+
+@pytest.mark.parametrize("z_dim", [6, 1])
+def test_z_must_have_more_numbers_than_the_pose(z_dim):
+    with pytest.raises(ValueError, match=f"z_dim={z_dim} .* raise z_dim above 6"):
+        nets.PosedGenerator(z_dim=z_dim)
 
 
 # acgan

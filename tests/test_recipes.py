@@ -165,11 +165,14 @@ def test_a_recipe_trains_both_its_players_and_samples(name, make_set):
     dataset = data.ring(4) if name == "ring" else make_set(4, recipe.image_shape)
     run = train.fit(recipe, dataset)
     assert run.step == 2
-    assert not any(
-        torch.equal(before, after)
+    still = {
+        name
         for fresh, trained in zip(recipe.build(), (run.player, run.discriminator), strict=True)
-        for before, after in zip(fresh.parameters(), trained.parameters(), strict=True)
-    )
+        for (name, before), after in zip(fresh.named_parameters(), trained.parameters(), strict=True)
+        if torch.equal(before, after)
+    }
+    # Relativistic losses see differences of logits alone: a bias of D's last layer moves by rounding, if at all.
+    assert still <= ({"real.bias"} if recipe.loss is losses.relativistic else set())
     assert run.sample(3).shape == (3, *recipe.image_shape)
 
 

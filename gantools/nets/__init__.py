@@ -31,7 +31,7 @@ from gantools.nets.dcgan import (
 )
 from gantools.nets.layers import ClassEmbedding
 from gantools.nets.mlp import MLPDiscriminator, MLPGenerator
-from gantools.nets.rgan import ProjectionDiscriminator, ProjectionGenerator
+from gantools.nets.rgan import PosedGenerator, ProjectionDiscriminator, ProjectionGenerator
 from gantools.nets.ring import PointDiscriminator, PointGenerator
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "PlainConvClassifier",
     "PointDiscriminator",
     "PointGenerator",
+    "PosedGenerator",
     "ProjectionDiscriminator",
     "ProjectionGenerator",
     "SmallConvClassifier",
