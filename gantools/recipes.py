@@ -190,13 +190,13 @@ RGAN_POSE = dataclasses.replace(
     name="rgan-pose",
     generator=nets.PosedGenerator,
     z_dim=70,
-    steps=10_920,
+    steps=8_736,
     lr_decay=0.3,
     decay_every=28,
 )
 """`rgan` whose generator turns, shears, stretches and shifts what it draws, each image otherwise.
 
-10,920 steps of 64 images, seventy passes over 10,000; the rates fall to three tenths after 28 passes and after 56.
+8,736 steps of 64 images, fifty-six passes over 10,000; the rates fall to three tenths after half of them.
 """
 
 RECIPES = {
