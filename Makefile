@@ -45,6 +45,7 @@ refresh: $(VENV)/installed
 
 benchmark: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/step.py
 
 # make address URL=https://github.com/you/gantools: the repository's address, everywhere it stands
 address: $(VENV)/installed

@@ -1,6 +1,6 @@
 """What two speed-ups of a training step on a CPU are worth, alone and together.
 
-    python benchmarks/step.py [--threads 1] [--rounds 5] [--steps 3] [RECIPE …]
+    python benchmarks/step.py [--threads 1] [--rounds 3] [--steps 3] [RECIPE …]
 
 One: memory that a step frees is kept for the next (`runtime.keep_freed_memory`). Two: a convolution to few maps is
 computed as the transposed one that it equals (`nets.layers.ConvToFew`). The four ways take turns in one process, so
@@ -45,9 +45,9 @@ def seconds(name: str, steps: int, kept: bool, few: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a training step with and without two speed-ups.")
-    parser.add_argument("recipes", nargs="*", default=["acgan", "cgan-sn", "rgan"])
+    parser.add_argument("recipes", nargs="*", default=["acgan", "cgan-sn", "rgan", "dcgan-mnist"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -110,8 +110,8 @@ def autocast_for(precision: str, device: torch.device) -> AbstractContextManager
 def keep_freed_memory() -> None:
     """Let this process keep the memory that a step frees, for the next step, where the C library is glibc.
 
-    glibc gives large blocks back to the system at once and asks for them again, page by page: 5 to 30 % of a step of
-    these networks on a CPU (`benchmarks/step.py`). The process may hold some hundred megabytes more.
+    glibc gives large blocks back to the system at once and asks for them again, page by page: a tenth of a step of the
+    wider networks on a CPU, or more (`benchmarks/step.py`). The process may hold some hundred megabytes more.
     """
     if not sys.platform.startswith("linux"):
         return
