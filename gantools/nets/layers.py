@@ -27,6 +27,11 @@ class ConvToFew(nn.Conv2d):
     That one is a matrix product in fp32 on a CPU; the direct way runs at a few per cent of the peak there.
     """
 
+    def __init__(
+        self, before: int, after: int, kernel: int | tuple[int, int], padding: int | tuple[int, int] = 0
+    ) -> None:
+        super().__init__(before, after, kernel, padding=padding)  # a stride or dilation would not be the same
+
     def forward(self, x: Tensor) -> Tensor:
         padding = [size - 1 - pad for size, pad in zip(self.kernel_size, self.padding, strict=True)]
         return conv_transpose2d(x, self.weight.flip(2, 3).transpose(0, 1), self.bias, padding=padding)
