@@ -67,7 +67,7 @@ def main() -> None:
     for name in arguments.names or VARIANTS:
         if name not in [row["variant"] for row in results.read(RESULTS)]:
             run = train.fit(VARIANTS[name], digits)
-            report, last = metrics.evaluate(run, "mnist"), run.rows[-1]
+            report, last = metrics.evaluate(run, "mnist"), run.history[-1]
             row = {"variant": name, "seconds": round(run.seconds), "step": run.step}
             row |= {key: round(last[key], 4) for key in ("d_loss", "g_loss")}
             row |= {key: round(report.numbers()[key], 4) for key in NUMBERS}

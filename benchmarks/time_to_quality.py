@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=["dcgan-mnist", "dcgan-cifar10", "rgan-mnist-10k"])
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
+    for name in arguments.names:
+        if not (arguments.work / name / "run.json").exists():
+            parser.error(f"there is no run {name!r} in {arguments.work}: train it with benchmarks/weights.py")
     known = {(row["run"], int(row["epoch"])) for row in results.read(RESULTS)}
     for name in dict.fromkeys(arguments.names):  # a name given twice is measured once
         for epoch in EPOCHS:

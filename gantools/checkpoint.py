@@ -48,10 +48,11 @@ def save(
 ) -> Path:
     """Write the run into its folder, replacing the checkpoint there in one move.
 
-    `networks_only` and `half` (float16 weights) are for shipping: such a run can sample and be judged, not resumed;
-    without `discriminator` it is smaller still, and what loads in its place refuses to judge.
+    `networks_only` and `half` (networks only, in float16) are for shipping: such a run can sample and be judged, not
+    resumed; without `discriminator` it is smaller still, and what loads in its place refuses to judge.
     """
     folder = Path(folder)
+    networks_only = networks_only or half  # rounded weights are nothing to go on from
     if not networks_only and not run.whole:
         raise CheckpointError(f"{folder}: this run came without optimizers; save it with networks_only=True")
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ def save(
     files = {}
     for kind, tensors in contents.items():
         raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
-        form = "-shipped" if networks_only or half else ""  # another name: it must not overwrite what can be resumed
+        form = "-shipped" if networks_only else ""  # another name: it must not overwrite what can be resumed
         files[kind] = {"file": f"{kind}-{run.step}{form}.safetensors", "sha256": hashlib.sha256(raw).hexdigest()}
         write_whole(folder / files[kind]["file"], raw)
     about = {
@@ -102,7 +103,8 @@ def save(
 def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     """A run from its folder, or a shipped one by name. `recipe` is needed where the run used a recipe of your own.
 
-    The run keeps the scalars it was saved with. Raises `CheckpointError`, naming the file, for anything damaged.
+    The run keeps the scalars it was saved with; its networks are in eval mode. Raises `CheckpointError`, naming the
+    file, for anything damaged.
     """
     shipped_folder = ASSETS / "checkpoints" / str(folder)
     own = (Path(folder) / "run.json").exists() or not (shipped_folder / "run.json").exists()
@@ -127,7 +129,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
         tensors = _tensors(folder, about, "optimizers")
         for role in ("d_optimizer", "g_optimizer"):
             _fill_optimizer(getattr(run, role), tensors, role)
-    return run
+    return run.eval()
 
 
 def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: bool) -> Run:
@@ -221,10 +223,10 @@ def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path) -> None:
     if run.average:
         roles["average"] = run.average.module
         run.average.n_averaged.fill_(run.step)  # 0 would make the next update copy instead of average
+    shipped_average = run.average and not run.whole  # then it is all there is, and stands in for the player
     for role, network in roles.items():
-        weights = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
-        if not weights and role == "generator" and run.average and not run.whole:
-            continue  # shipped: the average is all there is
+        stored = "average" if role == "generator" and shipped_average else role
+        weights = {k.removeprefix(f"{stored}."): value for k, value in tensors.items() if k.startswith(f"{stored}.")}
         if not weights and role == "discriminator" and not run.whole:
             run.discriminator = NotShipped()
             continue

@@ -80,6 +80,9 @@ def load(
         points = points[slice(limit)]
         return points if per_class is None else points.stratified(per_class, seed)
     known = name if name in CLASSES else None
+    own = Path(name).stem
+    if own in (RING, *CLASSES):
+        own = Path(name).name  # mnist.npz is the reader's, and must not pass for MNIST
     if name in glyphs.SETS:
         source, note, holder = f"{name}/{split}", "", "the set"
         images, labels = glyphs.load(name, split)
@@ -93,7 +96,7 @@ def load(
     if note:
         print(f"{name}/{split}: {note}")
     chosen = slice(limit)
-    whole = ImageSet(from_uint8(images[chosen]), torch.tensor(labels[chosen]), classes, known or Path(name).stem)
+    whole = ImageSet(from_uint8(images[chosen]), torch.tensor(labels[chosen]), classes, known or own)
     return whole if per_class is None else whole.stratified(per_class, seed)
 
 

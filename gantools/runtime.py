@@ -111,7 +111,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that a step frees, for the next step, where the C library is glibc.
 
     glibc gives large blocks back to the system at once and asks for them again, page by page: a tenth of a step of the
-    wider networks on a CPU, or more (`benchmarks/step.py`). The process may hold some hundred megabytes more.
+    wider networks on a CPU, or more (`benchmarks/step.py`). The process may then hold as much
+    as it ever needed.
     """
     if not sys.platform.startswith("linux"):
         return

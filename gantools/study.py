@@ -49,7 +49,8 @@ def run(
 ) -> list[Row]:
     """Train what is missing in `out`, each job on one thread, and return all its rows.
 
-    `sizes` and `subsets` take a part of the plan, the first subsets of it; `smoke` a tiny plan on bundled images.
+    `sizes` and `subsets` take a part of the plan, the first subsets of it, and leave the replication as it is; `smoke`
+    takes a tiny plan on bundled images.
     `jobs` processes work side by side; None leaves it to joblib, which means one, or all workers of a cluster inside
     `joblib.parallel_config(backend="dask")`: they need `out` on a disk that all see, and MNIST in their cache.
     Raises `DataError` where images are missing, `StudyError` where `out` does not fit the plan.
@@ -60,6 +61,7 @@ def run(
     main, replication = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
     plan = main.trials(sizes, subsets)
     images_of(main)  # without them: now, and not in every worker
+    _check_rows(out / ROWS, main.sizes + replication.sizes)
     if "gans" in stages:
         missing = [name for name in main.gans(plan) if not _finished(main, name, out)]
         for _ in _side_by_side(train_gan, [(main, name, out) for name in missing], jobs, "generators"):
@@ -108,6 +110,15 @@ def run_row(text: str, out: str | Path, *, smoke: bool = False) -> Row:
             if all(getattr(trial, name) == value or (name, value) == ("gan", "") for name, value in fields.items()):
                 return run_trial(study, trial, Path(out).resolve())[0]
     raise StudyError(f"no row of the study is {text!r}; one is {str(plans[0].trials()[0])!r}")
+
+
+def _check_rows(path: Path, sizes: Sequence[int]) -> None:
+    """Raise `StudyError` where the smoke plan has left rows among those of the full one, or the other way round."""
+    if path.exists():
+        trials.mend(path)
+        for row in trials.read(path):
+            if row.size not in sizes:
+                raise StudyError(f"{path} holds a row of another plan ({row.trial}): choose another --out")
 
 
 def train_gan(study: Study, name: str, out: Path) -> None:
@@ -200,8 +211,14 @@ def _sample(gan: Run, labels: Tensor, seed: int) -> Tensor:
 
 
 def _finished(study: Study, name: str, out: Path) -> bool:
+    """Whether a generator is trained. Raises `StudyError` for one of another plan, before others are trained."""
     folder = out / "gans" / name
-    return (folder / "run.json").exists() and checkpoint.load(folder).step >= study.recipe(name).steps
+    if not (folder / "run.json").exists():
+        return False
+    run = checkpoint.load(folder)
+    if run.recipe.digest() != study.recipe(name).digest():
+        raise StudyError(f"{folder} is not the generator of this plan: choose another --out")
+    return run.step >= study.recipe(name).steps
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ COLOURS = {
     "gan60k": "#e69f00",
     "noisy": "#999999",
     "repeated": "#56b4e9",
+    "through": "#f0e442",
+    "published mistake": "#666666",
 }
 SHOWN = ("classical", "gan", "classical+gan", "noisy", "repeated")
 

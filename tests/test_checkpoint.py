@@ -87,6 +87,24 @@ def test_a_shipped_run_is_small_and_samples_like_the_whole(trained, tmp_path):
     assert next(loaded.player.parameters()).dtype == torch.float32
 
 
+def test_a_loaded_run_is_in_eval_mode_and_its_generator_called_by_itself_draws_what_it_samples(trained, folder):
+    loaded = train.load(folder)
+    networks = loaded.player, loaded.discriminator, loaded.generator
+    assert not any(module.training for network in networks for module in network.modules())
+    z, y = loaded.draw_z(5), torch.zeros(5, dtype=torch.long)
+    with torch.no_grad():
+        assert torch.equal(loaded.generator(z, y), trained.sample(z=z))
+
+
+def test_where_the_average_alone_is_shipped_it_is_the_player_too(trained, tmp_path):
+    loaded = train.load(checkpoint.save(trained, tmp_path / "shipped", networks_only=True))
+    assert_same_tensors(loaded.player.state_dict(), trained.generator.state_dict())
+
+
+def test_half_precision_is_for_networks_alone(trained, tmp_path):
+    assert not checkpoint.resumable(checkpoint.save(trained, tmp_path / "half", half=True))
+
+
 def test_an_empty_folder_does_not_hide_a_shipped_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ring").mkdir()

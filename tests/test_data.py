@@ -147,6 +147,11 @@ def test_own_set_by_path_has_its_stem_as_name_and_its_labels_as_classes(tmp_path
     assert own.labels.tolist() == labels.tolist()
 
 
+@pytest.mark.parametrize("name", ["mnist.npz", "ring.npz", "glyphs-letters.npz"])
+def test_own_set_does_not_pass_for_a_known_one(tmp_path, name):
+    assert data.load(data.save(tmp_path / name, IMAGES, LABELS)).name == name
+
+
 def test_own_set_by_name_in_the_cache():
     in_cache("leaves", "train", count=5)
     in_cache("leaves", "test", count=4)

@@ -244,6 +244,22 @@ def test_rows_of_another_plan_are_refused(small, monkeypatch):
     assert trials.read(out / study.ROWS) == rows
 
 
+def test_rows_of_a_size_that_no_plan_has_are_refused(small, monkeypatch):
+    out, _ = small
+    monkeypatch.setattr(study, "SMOKE", replace(TINY, sizes=(32,), learners=TINY.learners))
+    monkeypatch.setattr(study, "train_gan", None)
+    with pytest.raises(StudyError, match=r"holds a row of another plan .*size=16.*choose another --out"):
+        study.run(out, smoke=True)
+
+
+def test_a_generator_of_another_plan_is_refused_before_others_are_trained(small, monkeypatch):
+    out, _ = small
+    monkeypatch.setattr(study, "SMOKE", replace(TINY, gan=TINY.gan.change(batch=TINY.gan.batch + 1)))
+    monkeypatch.setattr(study, "train_gan", None)
+    with pytest.raises(StudyError, match="rgan-16-0 is not the generator of this plan: choose another --out"):
+        study.run(out, ["gans"], smoke=True, subsets=1)
+
+
 def test_the_real_study_says_how_to_get_the_images_it_needs(tmp_path):
     with pytest.raises(
         data.DataError, match=r"needs 60,000 training images of MNIST and finds 10,000: `python -m gantools data mnist`"

@@ -1,6 +1,7 @@
 import pytest
 from matplotlib.axes import Axes
 
+from gantools.arms import ARMS
 from gantools.study_plots import COLOURS, SHOWN, gains, learning_curves
 from gantools.trials import Row
 
@@ -33,6 +34,11 @@ def drawn(monkeypatch):
         Axes, "vlines", lambda axes, *given, **how: intervals.append(given) or vlines(axes, *given, **how)
     )
     return lines, intervals
+
+
+def test_every_arm_has_a_colour_of_its_own():
+    assert set(ARMS) <= COLOURS.keys()
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_learning_curves_show_the_error_of_each_arm(rows, drawn):

@@ -119,6 +119,11 @@ def title(path: Path) -> str:
     return path.stem.replace("_", " ") + (" (solutions)" if path.parent.name == "solutions" else "")
 
 
+def _cores() -> int:
+    """Those that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run(store: bool) -> int:
     """Run everything; returns the number of notebooks that failed."""
     if store:
@@ -127,7 +132,7 @@ def run(store: bool) -> int:
     lessons, started = notebooks(), time.perf_counter()
     # One notebook a core, each on one thread: two thread pools on the same cores trip over each other.
     # Stored outputs print their times, so those notebooks run alone.
-    at_once = 1 if store else min(len(lessons), os.cpu_count() or 1)
+    at_once = 1 if store else min(len(lessons), _cores())
     if at_once > 1:
         os.environ["OMP_NUM_THREADS"] = "1"
     print(f"{len(lessons)} notebooks, {at_once} at once, profile {recipes.profile()}", flush=True)

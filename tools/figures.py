@@ -11,7 +11,7 @@ FIGURES = ASSETS / "figures"
 
 def main() -> None:
     """Write `assets/figures`."""
-    for name in ("mlp-gan-mnist", "dcgan-mnist", "dcgan-cifar10"):
+    for name in ("mlp-gan-mnist", "dcgan-mnist"):
         run = train.load(name)
         picture = plots.grid(run.sample(96), columns=16, alt=f"96 images of {name}")
         print(picture.save(FIGURES / f"{name.replace('-', '_')}.png"))
