@@ -1,4 +1,4 @@
-"""Every number of every shipped image generator, with CAS: the table of lesson 03.
+"""Every number of the shipped image generators, with CAS: the table of lesson 03.
 
     python benchmarks/generators.py [NAME …]
 

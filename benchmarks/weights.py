@@ -59,12 +59,7 @@ SHIPPED: dict[str, Plan] = {
     "rgan-mnist": Plan(
         recipes.get("rgan", steps=10_920, affine=0.4, lr_decay=0.3, decay_every=5), discriminator=False, snapshots=False
     ),
-    "rgan-mnist-10k-warp": Plan(
-        recipes.get("rgan", steps=12_480, warp=0.4, lr_decay=0.2, decay_every=60),
-        REDUCED,
-        discriminator=False,
-        snapshots=False,
-    ),
+    "rgan-pose-mnist-10k": Plan(recipes.get("rgan-pose"), REDUCED, discriminator=False, snapshots=False),
     "rgan-mnist-10k-no-penalty": Plan(
         recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED, snapshots=False
     ),

@@ -4,6 +4,8 @@
 images: who learns from them, a classifier or G, learns it too.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
@@ -86,8 +88,16 @@ def _affine(x: Tensor, strength: float) -> Tensor:
     most = strength * torch.tensor([TURN, SHEAR, STRETCH, STRETCH], device=x.device)
     turn, shear, *stretch = (2 * torch.rand(4, count, device=x.device) - 1) * most[:, None]
     shift = (2 * torch.rand(2, count, device=x.device) - 1) * strength * SHIFT / 14  # the grid is 2 wide
-    theta = torch.cat([turned(turn, shear, 1 + stretch[0], 1 + stretch[1]), shift.T[:, :, None]], 2)  # [N, 2, 3]
-    return affine_grid(theta, list(x.shape), align_corners=False)
+    return pose_grid(x.shape, turn, shear, 1 + stretch[0], 1 + stretch[1], shift.T)
+
+
+def pose_grid(shape: Sequence[int], turn: Tensor, shear: Tensor, across: Tensor, down: Tensor, shift: Tensor) -> Tensor:
+    """Where images of `shape`, [N, C, H, W], are sampled to be posed: [N, H, W, 2], from -1 to 1, for grid_sample.
+
+    A turn in radians, a shear and two factors of length, [N] each (`turned`); a shift in halves of the side, [N, 2].
+    """
+    theta = torch.cat([turned(turn, shear, across, down), shift[:, :, None]], 2)  # [N, 2, 3]
+    return affine_grid(theta, list(shape), align_corners=False)
 
 
 def turned(turn: Tensor, shear: Tensor, across: Tensor, down: Tensor) -> Tensor:

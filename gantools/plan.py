@@ -158,7 +158,7 @@ REPLICATION = Study(
     sizes=(8_000,),
     doses=(1.25,),
     subsets=1,
-    shipped=("cdcgan-mnist-10k", "cgan-mlp-mnist-10k", "rgan-mnist-10k", "rgan-mnist-10k-warp"),
+    shipped=("cdcgan-mnist-10k", "cgan-mlp-mnist-10k", "rgan-mnist-10k", "rgan-pose-mnist-10k"),
     block=8_000,
 )
 """The published comparison done right: 8,000 real images, the same and 10,000 generated, these alone. And by our CNN.

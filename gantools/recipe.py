@@ -71,7 +71,6 @@ class Recipe:
     penalty_every: int = 1  # steps between penalties, each weighted by this number
     penalty_half_life: int | None = None  # steps in which both gammas halve; None: they stay
     affine: float = 0.0  # real images are turned, sheared, stretched first, and G learns to draw them so; 1: much
-    warp: float = 0.0  # the same with bending, a little blurred
     shift: int = 0  # D sees every image, real or fake, moved by up to so many pixels (DiffAugment)
     flip: bool = False  # and half of them mirrored; never for digits or letters
     ema: float | None = None  # decay of the averaged generator that samples, after a shorter start; None: no average
@@ -87,7 +86,7 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
-        for name in ("seed", "r1", "r2", "affine", "warp", "shift", "classes", "class_weight"):
+        for name in ("seed", "r1", "r2", "affine", "shift", "classes", "class_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
         for name in ("real_target", "fake_target"):
@@ -160,12 +159,17 @@ class Recipe:
     def build(self) -> tuple[nn.Module, nn.Module]:
         """The two networks, initialised from `seed`: generator, discriminator.
 
-        Raises ValueError where they take labels and the recipe has no classes.
+        Raises ValueError where they take labels and the recipe has no classes, or the other way round.
         """
         labels = {"classes": self.classes} if self.classes else {}
         for network in (self.generator, self.discriminator):
-            if not labels and "classes" in inspect.signature(network).parameters:
+            parameters = inspect.signature(network).parameters
+            if not labels and "classes" in parameters:
                 raise ValueError(f"recipe {self.name}: {_named(network)} takes labels, so classes=0 must be above 0")
+            if labels and "classes" not in parameters and not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
+                raise ValueError(
+                    f"recipe {self.name}: {_named(network)} knows no labels, so classes={self.classes} must be 0"
+                )
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             generator = self.generator(z_dim=self.z_dim, image_shape=self.image_shape, **labels)

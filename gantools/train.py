@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from gantools import checkpoint, tensorboard
-from gantools.augment import moved, random_affine, warped
+from gantools.augment import moved, random_affine
 from gantools.checkpoint import load, shipped
 from gantools.data import ImageSet
 from gantools.losses import class_loss, gradient_penalty
@@ -123,8 +123,9 @@ def fit(
     `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
     in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
     without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
-    the numbers of each epoch and samples. Raises `Diverged` for a loss that is no number, `CheckpointError` if `out`
-    does not fit.
+    the numbers of each epoch and samples. The process keeps what memory it used
+    (`runtime.keep_freed_memory`). Raises `Diverged` for a loss that is no number, `CheckpointError` if `out` does not
+    fit.
     """
     keep_freed_memory()
     accelerator = Accelerator(
@@ -164,7 +165,7 @@ def fit(
                 optimizer.param_groups[0]["lr"] = rate * recipe.rate_factor(epoch)
             # All that a step draws follows from (seed, step, process): there is no random state to save.
             seed_step(mix_seed(recipe.seed, run.step, rank + 1), device)
-            real = warped(random_affine(images.index_select(0, index), recipe.affine), recipe.warp), labels[index]
+            real = random_affine(images.index_select(0, index), recipe.affine), labels[index]
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
                 generator.train(not recipe.eval_fakes)

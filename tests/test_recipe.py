@@ -37,7 +37,6 @@ DIFFERENT = {
     "r2": 0.7,
     "penalty_every": 7,
     "affine": 0.6,
-    "warp": 0.7,
     "shift": 7,
     "flip": True,
     "ema": 0.7,
@@ -116,7 +115,6 @@ def test_a_value_of_the_wrong_type_names_field_value_and_type(field, value, expe
         ({"lr_decay": 1.01}, r"lr_decay=1.01 must lie in \(0, 1\]"),
         ({"lr_decay": "nan"}, r"lr_decay=nan must lie in \(0, 1\]"),
         ({"affine": -0.1}, "affine=-0.1 must not be negative"),
-        ({"warp": -0.1}, "warp=-0.1 must not be negative"),
         ({"shift": -1}, "shift=-1 must not be negative"),
         ({"seed": -1}, "must not be negative"),
         ({"r1": -1.0}, "must not be negative"),
@@ -318,6 +316,11 @@ def test_networks_that_take_labels_need_classes():
         recipes.get("rgan", classes=0).build()
     with pytest.raises(ValueError, match="classes=-3 must not be negative"):
         recipes.get("rgan", classes=-3)
+
+
+def test_networks_that_know_no_labels_take_no_classes():
+    with pytest.raises(ValueError, match="recipe mlp-gan: MLPGenerator knows no labels, so classes=10 must be 0"):
+        recipes.get("mlp-gan", classes=10).build()
 
 
 def test_a_batch_that_processes_cannot_share_equally_is_refused():

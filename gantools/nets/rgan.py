@@ -8,14 +8,14 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
-from gantools.augment import turned
+from gantools.augment import pose_grid
 from gantools.nets.layers import ClassEmbedding, quarter
 
 SLOPE = 0.2  # of LeakyReLU below 0
 # Standard deviations: turn in radians, shear, stretch across and down (its log), shift in halves of the side.
-POSE = (0.08, 0.06, 0.04, 0.04, 0.05, 0.05)
+POSE = (0.04, 0.06, 0.03, 0.04, 0.03, 0.05)
 
 
 class ProjectionGenerator(nn.Module):
@@ -52,9 +52,10 @@ class ProjectionGenerator(nn.Module):
 class PosedGenerator(nn.Module):
     """z [N, z_dim] and y → images [N, C, H, W] in [-1, 1]; 991,617 parameters at 70 → 28×28 and ten classes.
 
-    A `ProjectionGenerator` draws from y and all of z but its last six numbers. Those turn, shear, stretch and shift the
-    drawing by `POSE`, like the last layer of a spatial transformer (Jaderberg et al. 2015) with nothing to learn. So
-    every shape comes in every pose, also in one in which the training images never showed it.
+    A `ProjectionGenerator` draws from y and all of z but its last six numbers. In eval mode these turn, shear, stretch
+    and shift the drawing by `POSE`, like the last layer of a spatial transformer (Jaderberg et al. 2015) with nothing
+    to learn. So every shape comes in every pose, also in one in which the training images never showed it.
+    In training they do nothing: a G that was posed while it learned varied its drawings less.
     Raises ValueError where z has no more than these six.
     """
 
@@ -63,15 +64,15 @@ class PosedGenerator(nn.Module):
         if z_dim <= len(POSE):
             raise ValueError(f"z_dim={z_dim} leaves nothing to draw from: six pose the image; raise z_dim above 6")
         self.drawer = ProjectionGenerator(z_dim - len(POSE), image_shape, classes)
-        self.tanh = self.drawer.layers.pop(-1)  # after turning it, or interpolation would grey the edges
+        self.tanh = self.drawer.layers.pop(-1)  # after posing, or interpolation would grey the edges
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         drawing = self.drawer(z[:, : -len(POSE)], y)
-        turn, shear, across, down, *shift = (z[:, -len(POSE) :] * z.new_tensor(POSE)).T
-        linear = turned(turn, shear, across.exp(), down.exp())
-        theta = torch.cat([linear, torch.stack(shift, 1)[:, :, None]], 2)  # [N, 2, 3]
-        grid = affine_grid(theta, list(drawing.shape), align_corners=False)
-        return self.tanh(grid_sample(drawing, grid, padding_mode="border", align_corners=False))
+        if not self.training:
+            turn, shear, across, down, *shift = (z[:, -len(POSE) :] * z.new_tensor(POSE)).T
+            grid = pose_grid(drawing.shape, turn, shear, across.exp(), down.exp(), torch.stack(shift, 1))
+            drawing = grid_sample(drawing, grid, "bicubic", "border", align_corners=False)  # bilinear would blur
+        return self.tanh(drawing)
 
 
 class ProjectionDiscriminator(nn.Module):
