@@ -61,7 +61,9 @@ def run(
     main, replication = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
     plan = main.trials(sizes, subsets)
     images_of(main)  # without them: now, and not in every worker
-    _check_rows(out / ROWS, main.sizes + replication.sizes)
+    for row in _rows_in(out):
+        if row.size not in main.sizes + replication.sizes:  # smoke rows among those of the full study, or they in it
+            raise _row_of_another_plan(out / ROWS, row.trial)
     if "gans" in stages:
         missing = [name for name in main.gans(plan) if not _finished(main, name, out)]
         for _ in _side_by_side(train_gan, [(main, name, out) for name in missing], jobs, "generators"):
@@ -72,18 +74,17 @@ def run(
         if absent := sorted(set(replication.shipped) - set(checkpoint.shipped())):
             print(f"replication without {', '.join(absent)}: not shipped yet")
         run_trials(replication, replication.trials(), out, jobs)
-    return trials.read(out / ROWS) if (out / ROWS).exists() else []
+    return _rows_in(out)
 
 
 def run_trials(study: Study, plan: Sequence[Trial], out: Path, jobs: int | None = None) -> None:
     """Train the classifiers of a plan that have no row in `out` yet; each row is written as it comes."""
     path = out / ROWS
-    trials.mend(path)
-    there = {row.trial: row for row in trials.read(path)} if path.exists() else {}
+    there = {row.trial: row for row in _rows_in(out)}
     for trial in plan:
         row = there.get(trial)
         if row and (row.steps, row.recipe_hash) != (study.steps(trial), study.recipe_hash(trial)):
-            raise StudyError(f"{path} holds a row of another plan ({trial}): choose another --out")
+            raise _row_of_another_plan(path, trial)
     todo = [trial for trial in plan if trial not in there]
     if absent := [name for name in study.gans(todo) if not _finished(study, name, out)]:
         raise StudyError(
@@ -112,13 +113,14 @@ def run_row(text: str, out: str | Path, *, smoke: bool = False) -> Row:
     raise StudyError(f"no row of the study is {text!r}; one is {str(plans[0].trials()[0])!r}")
 
 
-def _check_rows(path: Path, sizes: Sequence[int]) -> None:
-    """Raise `StudyError` where the smoke plan has left rows among those of the full one, or the other way round."""
-    if path.exists():
-        trials.mend(path)
-        for row in trials.read(path):
-            if row.size not in sizes:
-                raise StudyError(f"{path} holds a row of another plan ({row.trial}): choose another --out")
+def _rows_in(out: Path) -> list[Row]:
+    path = out / ROWS
+    trials.mend(path)
+    return trials.read(path) if path.exists() else []
+
+
+def _row_of_another_plan(path: Path, trial: Trial) -> StudyError:
+    return StudyError(f"{path} holds a row of another plan ({trial}): choose another --out")
 
 
 def train_gan(study: Study, name: str, out: Path) -> None:
@@ -195,10 +197,9 @@ def _drawn(study: Study, name: str, size: int, subset: int, out: Path) -> Tensor
     if name in study.shipped:
         gan = checkpoint.load(name)
     else:
-        gan = checkpoint.load(out / "gans" / name)
-        fits = gan.recipe.digest() == study.recipe(name).digest() and gan.step == gan.recipe.steps
-        if not fits or gan.data["digest"] != _seen_by(study, name).digest():
-            raise StudyError(f"{gan.folder} is not the generator of this plan: choose another --out")
+        gan = _gan(study, name, out)
+        if gan.step != gan.recipe.steps or gan.data["digest"] != _seen_by(study, name).digest():
+            raise _not_of_this_plan(gan)
     train, _ = images_of(study)
     real = train[study.subset(size, subset)]
     labels = real.labels[arms.copied(size, round(max(study.doses) * size))]
@@ -212,13 +213,20 @@ def _sample(gan: Run, labels: Tensor, seed: int) -> Tensor:
 
 def _finished(study: Study, name: str, out: Path) -> bool:
     """Whether a generator is trained. Raises `StudyError` for one of another plan, before others are trained."""
-    folder = out / "gans" / name
-    if not (folder / "run.json").exists():
-        return False
-    run = checkpoint.load(folder)
-    if run.recipe.digest() != study.recipe(name).digest():
-        raise StudyError(f"{folder} is not the generator of this plan: choose another --out")
-    return run.step >= study.recipe(name).steps
+    there = (out / "gans" / name / "run.json").exists()
+    return there and _gan(study, name, out).step >= study.recipe(name).steps
+
+
+def _gan(study: Study, name: str, out: Path) -> Run:
+    """A generator that the study trains, as far as it is. Raises `StudyError` where its recipe is another."""
+    gan = checkpoint.load(out / "gans" / name)
+    if gan.recipe.digest() != study.recipe(name).digest():
+        raise _not_of_this_plan(gan)
+    return gan
+
+
+def _not_of_this_plan(gan: Run) -> StudyError:
+    return StudyError(f"{gan.folder} is not the generator of this plan: choose another --out")
 
 
 @contextlib.contextmanager

@@ -123,9 +123,8 @@ def fit(
     `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
     in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
     without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
-    the numbers of each epoch and samples. The process keeps what memory it used
-    (`runtime.keep_freed_memory`). Raises `Diverged` for a loss that is no number, `CheckpointError` if `out` does not
-    fit.
+    the numbers of each epoch and samples. The process keeps what memory it used (`runtime.keep_freed_memory`). Raises
+    `Diverged` for a loss that is no number, `CheckpointError` if `out` does not fit.
     """
     keep_freed_memory()
     accelerator = Accelerator(
