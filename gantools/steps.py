@@ -1,0 +1,124 @@
+"""One step of each player: `d_step` for the discriminator, `g_step` for the generator."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gantools.augment import moved
+from gantools.losses import class_loss, gradient_penalty
+from gantools.recipe import Recipe
+
+Labelled = tuple[Tensor, Tensor]  # images [N, C, H, W] and their labels [N]
+Answer = tuple[Tensor, Tensor | None]  # logits [N], and class logits [N, K] of a D that names the class too
+FP32 = nullcontext()
+
+
+def d_step(
+    recipe: Recipe,
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    real: Labelled,
+    fake: Labelled,
+    penalty_weight: float = 0.0,
+    autocast: AbstractContextManager = FP32,
+) -> dict[str, Tensor]:
+    """One update of D: real logits towards `real_target`, fake ones towards `fake_target`. Returns what is logged.
+
+    With a `class_weight`, class logits go towards the labels, int64 [N], too; ValueError where D names no class. `fit`
+    gives the `penalty_weight` of the step; 0 leaves R1 and R2 out.
+    """
+    (x_real, y_real), (x_fake, y_fake) = real, fake
+    x_real = moved(x_real, recipe.shift, recipe.flip)
+    x_fake = moved(x_fake.detach(), recipe.shift, recipe.flip)  # detached: D's loss must not reach the generator
+    seen = (x_real, y_real), (x_fake, y_fake)
+    with autocast:
+        (real_logits, real_named), (fake_logits, fake_named) = _ask_both(recipe, discriminator, *seen)
+    d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
+    if recipe.class_weight:
+        d_loss = d_loss + recipe.class_weight * class_loss(real_named, y_real)
+        if recipe.classify_fakes:
+            d_loss = d_loss + recipe.class_weight * class_loss(fake_named, y_fake)
+    penalty = penalty_weight * _penalty(recipe, discriminator, *seen) if penalty_weight else torch.zeros_like(d_loss)
+    optimizer.zero_grad()
+    (d_loss + penalty).backward()
+    optimizer.step()
+    scores = _scores(recipe, real_logits.detach(), fake_logits.detach())
+    if recipe.class_weight:
+        scores |= {"real_named": _share(real_named, y_real), "fake_named": _share(fake_named, y_fake)}
+    return scores | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
+
+
+def g_step(
+    recipe: Recipe,
+    discriminator: nn.Module,
+    optimizer: Optimizer,
+    real: Labelled,
+    fake: Labelled,
+    autocast: AbstractContextManager = FP32,
+) -> dict[str, Tensor]:
+    """One update of G: its fakes, given with their graph, towards "real". D stands still. Returns what is logged."""
+    (x_real, y_real), (x_fake, y_fake) = real, fake
+    discriminator.requires_grad_(False)  # the gradient passes through D and leaves nothing there
+    with autocast:
+        fake_logits, fake_named = _ask(recipe, discriminator, moved(x_fake, recipe.shift, recipe.flip), y_fake)
+        real_logits = None
+        if recipe.loss.g_sees_real:
+            real_logits, _ = _ask(recipe, discriminator, moved(x_real, recipe.shift, recipe.flip), y_real)
+    g_loss = recipe.loss.g(fake_logits, real_logits)
+    if recipe.class_weight:
+        g_loss = g_loss + recipe.class_weight * class_loss(fake_named, y_fake)
+    optimizer.zero_grad()
+    g_loss.backward()
+    optimizer.step()
+    discriminator.requires_grad_(True)
+    return {"g_loss": g_loss.detach()}
+
+
+def _ask(recipe: Recipe, discriminator: nn.Module, x: Tensor, y: Tensor) -> Answer:
+    """What D says, in fp32."""
+    answer = discriminator(x, y)
+    logits, class_logits = answer if isinstance(answer, tuple) else (answer, None)
+    if class_logits is not None:
+        class_logits = class_logits.float()
+    elif recipe.class_weight:
+        raise ValueError(f"{recipe.name}: class_weight={recipe.class_weight:g}, but this discriminator names no class")
+    return logits.float(), class_logits
+
+
+def _ask_both(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> tuple[Answer, Answer]:
+    """What D says of the real and of the generated images, in one batch or in two."""
+    if not recipe.joint_d_batch:
+        return _ask(recipe, discriminator, *real), _ask(recipe, discriminator, *fake)
+    x, y = (torch.cat(halves) for halves in zip(real, fake, strict=True))
+    logits, class_logits = _ask(recipe, discriminator, x, y)
+    count = len(real[0])
+    named = (None, None) if class_logits is None else (class_logits[:count], class_logits[count:])
+    return (logits[:count], named[0]), (logits[count:], named[1])
+
+
+def _share(class_logits: Tensor, y: Tensor) -> Tensor:
+    """The share of images that D names as they are labelled."""
+    return (class_logits.argmax(1) == y).float().mean()
+
+
+def _penalty(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> Tensor:
+    """gamma / 2 of R1 and R2, in fp32 on their own forward passes."""
+    penalty = torch.zeros((), device=real[0].device)
+    for gamma, (x, y) in ((recipe.r1, real), (recipe.r2, fake)):
+        if gamma:
+            x = x.detach().requires_grad_()
+            penalty = penalty + gamma / 2 * gradient_penalty(_ask(recipe, discriminator, x, y)[0], x)
+    return penalty
+
+
+def _scores(recipe: Recipe, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+    """D(x), D(G(z)) and D's accuracy on either, as batch means."""
+    d_real, d_fake = recipe.loss.belief(real_logits, fake_logits)
+    return {
+        "d_real": d_real.mean(),
+        "d_fake": d_fake.mean(),
+        "real_accuracy": (d_real > 0.5).float().mean(),
+        "fake_accuracy": (d_fake < 0.5).float().mean(),
+    }
