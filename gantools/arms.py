@@ -28,6 +28,8 @@ def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | N
     and must give what "real" gives. "published mistake" divides images in [-1, 1] by 255, as the published comparison
     did with its generated ones, and shows the classifier the result where it expects pixels in [0, 1]: here as
     2 · x / 255 - 1, all but black.
+
+    Raises ValueError for an arm that does not exist, a count that it cannot add, and too few generated images.
     """
     if arm not in ARMS:
         raise ValueError(f"there is no arm {arm!r}: known are {', '.join(ARMS)}")
@@ -61,7 +63,10 @@ def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | N
 def copied(size: int, count: int) -> Tensor:
     """Which of `size` real images each of `count` added ones is a copy of, or takes its label from, int64 [count].
 
-    Each comes equally often, one more or less; the first of many are those of a smaller count.
+    Each comes equally often, one more or less; the first of many are those of a smaller count. Raises ValueError
+    without real images.
     """
+    if size < 1:
+        raise ValueError(f"size={size}: there is no real image to copy")
     order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
     return order[torch.arange(count) % size]

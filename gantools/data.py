@@ -208,6 +208,8 @@ def _find(name: str, split: str, fetch: bool) -> tuple[Path, str]:
 
 def _read(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:
     try:
+        if not zipfile.is_zipfile(path):  # NumPy would call a text file pickled, and tell how to load it "unsafely"
+            raise ValueError("it is cut short, or something else")
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in ("images", "labels") if key not in archive]
             if missing:

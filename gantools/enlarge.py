@@ -21,7 +21,7 @@ from gantools.verdict import Check, likeness, paired_error
 
 STEPS = 2_400  # of the GAN
 HELD_OUT, LEAST_HELD_OUT, LEAST = 0.2, 3, 10  # share of a class, images of a class; images that a class must have
-CLASSIFIERS, CLASSIFIER_STEPS = 3, 400  # in either arm; each so many updates, whatever the size of its set
+CLASSIFIERS, CLASSIFIER_STEPS = 5, 400  # in either arm; each so many updates, whatever the size of its set
 TRIES = 5  # draws, each of all that a class should have, before the filter gives up
 
 
@@ -51,7 +51,8 @@ class Enlarged:
 - Accuracy: mean of {CLASSIFIERS} classifiers of {CLASSIFIER_STEPS} updates each, with the generated images or without.
   The interval allows for other held-out images and other classifiers, not for another GAN.
 - There is no judge for this set: labels are named, and features made, by the first classifier of the real images.
-- Label agreement counts every image drawn, before any filter; the numbers below it are of what the filter left.
+- Label agreement, the mean of the classes, counts every image drawn, before any filter; the numbers below it are of
+  what the filter left.
   Coverage and memorisation compare as many images of each class as were held out.
 - Test later models on images that are not in this file.
 """
@@ -85,21 +86,23 @@ def enlarge(
 
     `filtered` replaces images that the classifier of the real images does not name as asked. `flip` mirrors what D
     sees: never for letters or digits. With `folder`, the GAN is saved there every minute, and `resume` goes on with it.
-    Raises `DataError` for a set that cannot be enlarged, ValueError for numbers that make no sense; Ctrl-C in the
+    Raises `DataError` for a set that cannot be enlarged, ValueError for numbers that make no sense (`RecipeError` for
+    steps and seeds that are no whole numbers), `CheckpointError` for a folder that holds another run; Ctrl-C in the
     training saves and raises KeyboardInterrupt.
     """
-    if per_class < 1:
-        raise ValueError(f"per_class={per_class} must be at least 1")
+    _check_count(per_class)
     _check_set(images)
+    recipe = recipes.get("rgan", steps=steps, flip=flip, seed=seed)
     rest, held_out = split(images, seed)
-    recipe = recipes.get("rgan", batch=min(64, len(rest) // 2), steps=steps, flip=flip, seed=seed)
+    recipe = recipe.change(batch=min(recipe.batch, len(rest) // 2))
     recipe.suited_to(images.images.shape, images.classes).build()  # refuses what it cannot draw: now, without a folder
     _check_copies(rest, held_out)
     run = train.fit(recipe, rest, folder, resume=resume)
 
     with tqdm(None, "classifiers", 2 * CLASSIFIERS, file=sys.stdout) as bar:
         by_real = _train_classifiers(rest, seed, bar)
-        pool, numbers = draw(run, by_real[0], max(per_class, metrics.PER_CLASS), filtered=filtered, seed=seed)
+        most = max(per_class, metrics.PER_CLASS)
+        pool, agreement, counts = draw(run, by_real[0], most, filtered=filtered, seed=seed)
         alike = likeness(by_real[0], pool, rest, held_out)
         generated = pool.first_of_each([per_class] * len(images.classes))
         by_both = _train_classifiers(_joined(rest, generated), seed, bar)
@@ -109,15 +112,23 @@ def enlarge(
         ).double()
         for networks in (by_real, by_both)
     )
+    error, freedom = paired_error(right - real_right)
+    real_agreement = torch.stack([real_right[0][held_out.labels == label].mean() for label in range(len(run.classes))])
+    worst = int((agreement - real_agreement).argmin())
     check = Check(
         held_out=len(held_out),
         real_accuracy=float(real_right.mean()),
         accuracy=float(right.mean()),
-        error=paired_error(right - real_right),
-        real_agreement=float(real_right[0].mean()),
+        error=error,
+        freedom=freedom,
+        real_agreement=float(real_agreement.mean()),
+        agreement=float(agreement.mean()),
+        worst_class=run.classes[worst],
+        worst_agreement=float(agreement[worst]),
+        real_worst_agreement=float(real_agreement[worst]),
         filtered=filtered,
         missing=per_class * len(images.classes) - len(generated),
-        **numbers,
+        **counts,
         **alike,
     )
     both = _joined(images, generated)
@@ -125,7 +136,12 @@ def enlarge(
 
 
 def split(images: ImageSet, seed: int = 0) -> tuple[ImageSet, ImageSet]:
-    """The part to train on and the part held out: of each class a fifth, at least three images, drawn by `seed`."""
+    """The part to train on and the part held out: of each class a fifth, at least three images, drawn by `seed`.
+
+    Raises `DataError` for a class of which nothing would be left to train on.
+    """
+    if (few := int(images.class_counts().min())) <= LEAST_HELD_OUT:
+        raise DataError(f"{images.name}: a class has {few} images, and {LEAST_HELD_OUT} of each are held out")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     out = torch.zeros(len(images), dtype=torch.bool)
     for label in range(len(images.classes)):
@@ -136,13 +152,16 @@ def split(images: ImageSet, seed: int = 0) -> tuple[ImageSet, ImageSet]:
 
 def draw(
     run: Run, classifier: ConvClassifier, per_class: int, *, filtered: bool = False, seed: int = 0
-) -> tuple[ImageSet, dict[str, int | float | str]]:
-    """`per_class` images of each class, sorted by class, and the numbers of `Check` about their labels.
+) -> tuple[ImageSet, Tensor, dict[str, int]]:
+    """`per_class` images of each class, sorted by class; the label agreement of each; `Check`'s `drawn` and `dropped`.
 
-    With `filtered` only those that the classifier names as asked, drawn again up to five times: a class may end short.
+    Label agreement, float64 [K], is the share of all images drawn for a class that the classifier names so. With
+    `filtered` only those are kept, and others drawn, up to five times: a class may end short. Raises ValueError for
+    less than one image of a class.
     """
+    _check_count(per_class)
     classes = len(run.classes)
-    right, total, kept = torch.zeros(classes), torch.zeros(classes), []
+    (right, total), kept = torch.zeros(2, classes, dtype=torch.float64), []
     wanted = torch.arange(classes)
     for attempt in range(TRIES if filtered else 1):
         asked = wanted.repeat_interleave(per_class)
@@ -155,23 +174,16 @@ def draw(
         if not len(wanted):
             break
     made = ImageSet(*(torch.cat(parts) for parts in zip(*kept, strict=True)), run.classes, run.data["name"])
-    agreement = right / total
-    worst = int(agreement.argmin())
-    numbers = {
-        "agreement": float(agreement.mean()),  # of the classes: the filter draws more of the hard ones
-        "worst_class": run.classes[worst],
-        "worst_agreement": float(agreement[worst]),
-        "drawn": int(total.sum()),
-        "dropped": int((total - right).sum()) if filtered else 0,
-    }
-    return made.first_of_each([per_class] * classes), numbers
+    counts = {"drawn": int(total.sum()), "dropped": int((total - right).sum()) if filtered else 0}
+    return made.first_of_each([per_class] * classes), right / total, counts
 
 
 def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) -> Path:
     """`path`, if an enlarged set may be saved there: to be asked before the training, when nothing is lost yet.
 
     Raises `DataError` where it is not an .npz, lies in no folder, is the `source` itself, or where it, its report or
-    its sheet is there already and not to be replaced (`resume`). `enlarge` refuses a `folder` that cannot be written.
+    its sheet is a folder, or is there already and not to be replaced (`resume`). `enlarge` refuses a `folder` that
+    cannot be written.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -181,9 +193,16 @@ def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) ->
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise DataError(f"{path} is the set itself; choose another file, so that your images stay as they are")
     for written in (path, path.with_suffix(".md"), path.with_suffix(".png")):
+        if written.is_dir():
+            raise DataError(f"{written} is a folder; choose another file")
         if written.exists() and not resume:
             raise DataError(f"{written} is there already; choose another file, or replace it (resume=True, --resume)")
     return path
+
+
+def _check_count(per_class: int) -> None:
+    if not isinstance(per_class, int) or per_class < 1:
+        raise ValueError(f"per_class={per_class!r} must be at least 1, and a whole number")
 
 
 def _check_set(images: ImageSet) -> None:

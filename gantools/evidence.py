@@ -2,18 +2,23 @@
 
 The unit is the subset: the seeds of a classifier are averaged first, every difference is taken within a subset, and
 intervals are of the differences of the subsets. `dose=None` means the dose that each subset would have
-chosen by its validation accuracy; the test images choose nothing.
+chosen by its validation accuracy; the test images choose nothing. A subset that lacks doses or seeds which others have
+is not finished, and left out. Every function that takes rows raises ValueError where those it needs are missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import comb, inf, nan, sqrt
 
 import numpy as np
 
 from gantools.trials import Row
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # 97.5 %, n - 1
+STUDENT = {  # the 97.5 % point of Student's distribution by its degrees of freedom
+    **{1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228},
+    **{12: 2.179, 15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980},
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,18 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """How many real labels an arm is worth, and what the ends of the 95 % interval of its gain would be worth."""
+
+    labels: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.labels:,.0f} labels ({self.low:,.0f} to {self.high:,.0f})"
+
+
+@dataclass(frozen=True)
 class McNemar:
     """Two classifiers on the same test images: how many only the one, only the other got wrong; the exact p."""
 
@@ -44,8 +61,18 @@ class McNemar:
     p: float
 
 
+def student(freedom: float) -> float:
+    """By how many standard errors a 95 % interval reaches either way, by Student's distribution.
+
+    Between tabled degrees of freedom that of the next fewer, a little too wide. ValueError below 1.
+    """
+    if not freedom >= 1:
+        raise ValueError(f"freedom={freedom:g}: Student's distribution is tabled from 1 degree of freedom on")
+    return STUDENT[max(tabled for tabled in STUDENT if tabled <= freedom)]
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval of the mean of 2 to 10 independent values, by Student's distribution; NaN for a single one.
+    """A 95 % interval of the mean of independent values, by Student's distribution; NaN for a single one.
 
     Not by the bootstrap: resampled means never leave the range of the values, so that with two subsets the interval
     would hold the true mean half of the time, and with five in 84 of 100 (4,000 draws of normal values). This one
@@ -53,11 +80,11 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """
     values = np.asarray(values, float)
     count = len(values)
+    if not count:
+        raise ValueError("an interval takes at least one value")
     if count == 1:
         return nan, nan
-    if count not in STUDENT:
-        raise ValueError(f"an interval takes 2 to {max(STUDENT)} values, not {count}")
-    half = STUDENT[count] * values.std(ddof=1) / sqrt(count)
+    half = student(count - 1) * values.std(ddof=1) / sqrt(count)
     return float(values.mean() - half), float(values.mean() + half)
 
 
@@ -68,9 +95,27 @@ def difference(values: Sequence[float]) -> Difference:
     return Difference(float(np.mean(values)), *interval(values), tuple(map(float, values)))
 
 
-def mean_accuracy(rows: Sequence[Row], arm: str, size: int, classifier: str, dose: float | None = None) -> float:
-    """On the test images: over the seeds of each subset, then over subsets."""
-    return float(np.mean(list(_accuracies(rows, arm, size, classifier, dose).values())))
+def mean_accuracy(
+    rows: Sequence[Row],
+    arm: str,
+    size: int,
+    classifier: str,
+    dose: float | None = None,
+    subsets: Iterable[int] | None = None,
+) -> float:
+    """On the test images: over the seeds of each subset, then over `subsets`, or all."""
+    found = _accuracies(rows, arm, size, classifier, dose)
+    kept = found.keys() if subsets is None else found.keys() & set(subsets)
+    if not kept:
+        raise ValueError(f"arm {arm!r}, size {size}, classifier {classifier!r} has none of the subsets asked for")
+    return float(np.mean([found[subset] for subset in kept]))
+
+
+def common_subsets(rows: Sequence[Row], arms: Iterable[str], sizes: Iterable[int], classifier: str) -> set[int]:
+    """The subsets that each of these arms has at each of these sizes: what may be averaged and compared."""
+    return set.intersection(
+        *(set(_by_subset(_select(rows, arm, size, classifier))) for arm, size in product(arms, sizes))
+    )
 
 
 def chosen_doses(rows: Sequence[Row], arm: str, size: int, classifier: str) -> dict[int, float]:
@@ -94,7 +139,7 @@ def gain(
 def class_gains(
     rows: Sequence[Row], arm: str, size: int, classifier: str, dose: float | None = None, base: str = "real"
 ) -> list[Difference]:
-    """`gain` for each class alone.
+    """`gain` for each class alone, by class.
 
     Ten intervals: where nothing differs, about two in five such lists have one that misses 0.
     """
@@ -102,26 +147,35 @@ def class_gains(
         _accuracies(rows, name, size, classifier, which, per_class=True) for name, which in ((arm, dose), (base, None))
     )
     pairs = [np.subtract(ours[subset], theirs[subset]) for subset in sorted(ours.keys() & theirs.keys())]
+    if not pairs:
+        return [difference([])]  # raises
     return [difference(values) for values in np.transpose(pairs)]
 
 
-def labels_worth(rows: Sequence[Row], arm: str, size: int, classifier: str, dose: float | None = None) -> float:
+def labels_worth(rows: Sequence[Row], arm: str, size: int, classifier: str, dose: float | None = None) -> Worth:
     """How many real labels the arm is worth: where "real" alone has the mean accuracy that this arm has at `size`.
 
-    Read off the learning curve of "real", straight between its sizes over log(size), its dips filled. 0 below the
-    curve, inf above it.
+    Read off the learning curve of "real", straight between its sizes over log(size), its dips filled; 0 below the
+    curve, inf above it. Curve and arm are means over the same subsets.
     """
     sizes = sorted({row.size for row in rows if (row.arm, row.classifier) == ("real", classifier)})
     if not sizes:
         raise ValueError(f"no row of arm 'real', classifier {classifier!r}: there is no learning curve to read from")
-    curve = np.maximum.accumulate([mean_accuracy(rows, "real", each, classifier) for each in sizes])
-    reached = mean_accuracy(rows, arm, size, classifier, dose)
-    if reached < curve[0]:
-        return 0.0
-    if reached > curve[-1]:
-        return inf
+    subsets = common_subsets(rows, ["real"], sizes, classifier) & common_subsets(rows, [arm], [size], classifier)
+    if not subsets:
+        raise ValueError(f"no subset has arm {arm!r} at size {size} and 'real' at every size")
+    curve = np.maximum.accumulate([mean_accuracy(rows, "real", each, classifier, subsets=subsets) for each in sizes])
     rising = np.concatenate([[True], np.diff(curve) > 0])  # of equal accuracies the smallest size
-    return float(np.exp(np.interp(reached, curve[rising], np.log(np.array(sizes)[rising]))))
+    heights, places = curve[rising], np.log(np.array(sizes)[rising])
+
+    def read(accuracy: float) -> float:
+        if not heights[0] <= accuracy <= heights[-1]:
+            return 0.0 if accuracy < heights[0] else inf if accuracy > heights[-1] else nan
+        return float(np.exp(np.interp(accuracy, heights, places)))
+
+    reached = mean_accuracy(rows, arm, size, classifier, dose, subsets)
+    found = gain([row for row in rows if row.subset in subsets], arm, size, classifier, dose)
+    return Worth(read(reached), *(read(reached - found.mean + end) for end in (found.low, found.high)))
 
 
 def mcnemar(wrong_first: Sequence[int], wrong_second: Sequence[int]) -> McNemar:
@@ -144,13 +198,15 @@ def _select(rows: Sequence[Row], arm: str, size: int, classifier: str) -> list[R
 
 
 def _by_subset(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    """The rows of one arm, size and classifier, of each subset that has all doses and seeds of the others."""
     found: dict[int, list[Row]] = {}
     for row in rows:
         found.setdefault(row.subset, []).append(row)
-    for picked in found.values():
-        if len({(row.dose, row.seed) for row in picked}) < len(picked):
-            raise ValueError("these rows have several generators: keep those of one")
-    return found
+    trained = {subset: {(row.dose, row.seed) for row in picked} for subset, picked in found.items()}
+    if any(len(trained[subset]) < len(picked) for subset, picked in found.items()):
+        raise ValueError("these rows have several generators: keep those of one")
+    most = max(map(len, trained.values()))
+    return {subset: picked for subset, picked in found.items() if len(trained[subset]) == most}
 
 
 def _accuracies(

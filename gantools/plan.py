@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -77,19 +78,30 @@ class Study:
         return sorted({trial.gan for trial in plan if trial.gan} - set(self.shipped))
 
     def recipe(self, gan: str) -> Recipe:
-        """Of a generator that the study trains; its seed is the subset's number."""
+        """Of a generator that the study trains; its seed is the subset's number. Raises what `place` raises."""
         size, subset = self.place(gan) or (self.sizes[-1], 0)
         return self.gan.change(steps=self.gan_steps[self.sizes.index(size)], seed=subset)
 
     def place(self, gan: str) -> tuple[int, int] | None:
-        """Size and subset of the images that a generator of the study saw; None for the oracle, which saw all."""
+        """Size and subset of the images that a generator of the study saw; None for the oracle, which saw all.
+
+        Raises `StudyError` for a name that the study does not give.
+        """
         if gan == self._oracle:
             return None
-        _, size, subset = gan.rsplit("-", 2)
-        return int(size), int(subset)
+        for size, subset in product(self.sizes, range(self.subsets)):
+            if gan == self._name(size, subset):
+                return size, subset
+        raise StudyError(f"{gan!r} is no generator that this study trains; one is {self._name(self.sizes[0], 0)!r}")
 
     def subset(self, size: int, subset: int) -> Tensor:
-        """The places of a subset's images among the training images, int64 [size], in file order."""
+        """The places of a subset's images among the training images, int64 [size], in file order.
+
+        Raises `StudyError` for a size or a subset that the plan does not have.
+        """
+        if size not in self.sizes or not 0 <= subset < self.subsets:
+            sizes = ", ".join(map(str, self.sizes))
+            raise StudyError(f"there is no subset {subset} of {size} images: sizes are {sizes}, subsets {self.subsets}")
         source = torch.Generator().manual_seed(subset)
         if subset == 0:
             block = torch.arange(self.block)
@@ -100,7 +112,11 @@ class Study:
         return block[torch.randperm(self.block, generator=source)[:size]].sort().values
 
     def learner(self, classifier: str) -> Learner:
-        return next(learner for learner in self.learners if learner.name == classifier)
+        """By its name. Raises `StudyError` for one that the plan does not have."""
+        for learner in self.learners:
+            if learner.name == classifier:
+                return learner
+        raise StudyError(f"there is no classifier {classifier!r}: {', '.join(each.name for each in self.learners)}")
 
     def steps(self, trial: Trial) -> int:
         """Of the trial's classifier."""
@@ -113,6 +129,9 @@ class Study:
         recipe = _shipped_recipe(trial.gan) if trial.gan in self.shipped else self.recipe(trial.gan)
         return recipe.digest()[:HASH]
 
+    def _name(self, size: int, subset: int) -> str:
+        return f"{self.gan.name}-{size}-{subset}"
+
     @property
     def _oracle(self) -> str:
         return f"{self.gan.name}-all"
@@ -122,7 +141,7 @@ class Study:
             return ("",)
         if self.shipped:
             return tuple(name for name in self.shipped if name in checkpoint.shipped())
-        return (self._oracle if arm == "gan60k" else f"{self.gan.name}-{size}-{subset}",)
+        return (self._oracle if arm == "gan60k" else self._name(size, subset),)
 
 
 @lru_cache(maxsize=8)

@@ -160,11 +160,11 @@ def lines(
     """Curves by title, each (x, y).
 
     Distances have a `floor`, what real images give: dashed, on a logarithmic y axis. Without one the axis is linear,
-    for shares.
+    for shares. The titles stand beside the axes, in the order given: within them they would hide a curve.
     """
     if not series or not all(len(x) == len(y) > 0 for x, y in series.values()):
         raise ValueError("lines() needs at least one series, each with as many x as y and at least one of them")
-    figure = Figure(figsize=(7, 3.2))
+    figure = Figure(figsize=(8.4, 3.2))
     axes = figure.subplots()
     for color, (title, (x, y)) in zip(cycle((FAKE, REAL, "#3d8361", "#8a5a9e", "#b5793a", "#555555")), series.items()):
         axes.plot(x, y, marker="o", markersize=4, color=color, label=title)
@@ -172,7 +172,7 @@ def lines(
         axes.axhline(floor, color="grey", linestyle="--", linewidth=1, label="real images")
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="linear" if floor is None else "log")
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return render(figure, alt)
 
 

@@ -61,11 +61,14 @@ def run(
     main, replication = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
     plan = main.trials(sizes, subsets)
     images_of(main)  # without them: now, and not in every worker
-    for row in _rows_in(out):
+    there = _rows_in(out)
+    for row in there:
         if row.size not in main.sizes + replication.sizes:  # smoke rows among those of the full study, or they in it
             raise _row_of_another_plan(out / ROWS, row.trial)
     if "gans" in stages:
-        missing = [name for name in main.gans(plan) if not _finished(main, name, out)]
+        trained = {row.trial for row in there}
+        wanted = main.gans([trial for trial in plan if trial not in trained])  # none for rows that came without them
+        missing = [name for name in main.gans(plan) if not _finished(main, name, out) and name in wanted]
         for _ in _side_by_side(train_gan, [(main, name, out) for name in missing], jobs, "generators"):
             pass
     if "rows" in stages:
@@ -78,7 +81,10 @@ def run(
 
 
 def run_trials(study: Study, plan: Sequence[Trial], out: Path, jobs: int | None = None) -> None:
-    """Train the classifiers of a plan that have no row in `out` yet; each row is written as it comes."""
+    """Train the classifiers of a plan that have no row in `out` yet; each row is written as it comes.
+
+    Raises `StudyError` where `out` holds rows of another plan, or lacks generators.
+    """
     path = out / ROWS
     there = {row.trial: row for row in _rows_in(out)}
     for trial in plan:
@@ -100,16 +106,23 @@ def run_row(text: str, out: str | Path, *, smoke: bool = False) -> Row:
     """Train one row again, by itself: the same accuracy on the same machine. `text` is as `Trial` prints itself.
 
     Without `dose` it is 0; without `gan` it is the one that the plan has for the arm. Raises `StudyError` for a row
-    that is in no plan.
+    that is in no plan, and where the plan has several generators to choose from.
     """
     fields = {"dose": 0.0, "gan": ""} | trials.parse(text)
     if missing := [field.name for field in dataclasses.fields(Trial) if field.name not in fields]:
         raise StudyError(f"row {text!r} lacks {', '.join(missing)}")
     plans = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
-    for study in plans:
-        for trial in study.trials():
-            if all(getattr(trial, name) == value or (name, value) == ("gan", "") for name, value in fields.items()):
-                return run_trial(study, trial, Path(out).resolve())[0]
+    found = [
+        (study, trial)
+        for study in plans
+        for trial in study.trials()
+        if all(getattr(trial, name) == value or (name, value) == ("gan", "") for name, value in fields.items())
+    ]
+    if len(found) > 1:
+        names = " or ".join(f"gan={trial.gan}" for _, trial in found)
+        raise StudyError(f"{len(found)} rows of the study are {text!r}: add {names}")
+    if found:
+        return run_trial(*found[0], Path(out).resolve())[0]
     raise StudyError(f"no row of the study is {text!r}; one is {str(plans[0].trials()[0])!r}")
 
 

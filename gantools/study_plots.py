@@ -26,10 +26,14 @@ SHOWN = ("classical", "gan", "classical+gan", "noisy", "repeated")
 
 
 def learning_curves(rows: Sequence[Row], classifier: str, arms: Sequence[str] = ("real", *SHOWN)) -> Picture:
-    """The error on the test images over the number of real images, for each arm at the dose chosen on validation."""
+    """The error on the test images over the number of real images, for each arm at the dose chosen on validation.
+
+    Means over the subsets that all arms have at all sizes shown. Raises ValueError where there are none, or no size.
+    """
     axes, sizes = _axes(rows, classifier, arms)
+    subsets = evidence.common_subsets(rows, arms, sizes, classifier)
     for arm in arms:
-        errors = [100 * (1 - evidence.mean_accuracy(rows, arm, size, classifier)) for size in sizes]
+        errors = [100 * (1 - evidence.mean_accuracy(rows, arm, size, classifier, subsets=subsets)) for size in sizes]
         axes.plot(sizes, errors, marker="o", markersize=4, color=COLOURS[arm], label=arm)
     axes.set(ylabel="error on test images, %", yscale="log")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -39,7 +43,10 @@ def learning_curves(rows: Sequence[Row], classifier: str, arms: Sequence[str] = 
 
 
 def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN) -> Picture:
-    """What each arm gains over the real images alone, in points, with 95 % intervals over subsets."""
+    """What each arm gains over the real images alone, in points, with 95 % intervals over subsets.
+
+    Raises ValueError where no size has rows of all arms.
+    """
     axes, sizes = _axes(rows, classifier, ("real", *arms))
     told = []
     for place, arm in enumerate(arms):

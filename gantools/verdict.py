@@ -8,11 +8,12 @@ from torch import Tensor
 
 from gantools import classify, metrics, neighbours
 from gantools.data import DataError, ImageSet
+from gantools.evidence import student
 from gantools.nets import ConvClassifier
 
 # Beyond these, generated images are not to be used.
 COPIES, VARIETY = 0.9, 0.5  # memorisation below; coverage, or variance within a class, below this share of real
-LABELS_OFF, WORST_CLASS = 0.1, 0.5  # label agreement so far below that of real images; of one class below
+LABELS_OFF, WORST_CLASS = 0.1, 0.5  # label agreement so far below that of real images; of one class this share of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,12 @@ class Check:
     real_accuracy: float  # on them, of classifiers trained on the rest
     accuracy: float  # the same, with the generated images added
     error: float  # standard error of the gain
-    real_agreement: float  # accuracy, on the held-out images, of the classifier that names the labels
-    agreement: float  # share of all drawn images that it names as asked
-    worst_class: str
+    freedom: float  # degrees of freedom of that
+    real_agreement: float  # of held-out images, the share that one classifier names as labelled: mean of the classes
+    agreement: float  # of all images drawn, the share that it names as asked: mean of the classes
+    worst_class: str  # the one that falls furthest below real images
     worst_agreement: float
+    real_worst_agreement: float
     memorisation: float
     coverage: float
     real_coverage: float
@@ -42,17 +45,18 @@ class Check:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Two standard errors either way of the gain: about 95 %, for this split and this GAN."""
-        return self.gain - 2 * self.error, self.gain + 2 * self.error
+        """95 % of the gain, for this split and this GAN."""
+        reach = student(self.freedom) * self.error
+        return self.gain - reach, self.gain + reach
 
     @property
     def verdict(self) -> str:
         """ "worth using", "no measurable gain" or "do not use", with the reasons.
 
         Do not use: memorisation below 0.9; coverage or variance within a class below half that of real images;
-        without the filter, label agreement more than 0.1 below that of real images, or below 0.5 for one class; with
-        it, images that it could not supply; a gain whose interval lies below 0. Worth using: else, a gain whose
-        interval lies above 0.
+        without the filter, label agreement more than 0.1 below that of real images, or below half of it for one
+        class; with it, images that it could not supply; a gain whose interval lies below 0. Worth using: else, a gain
+        whose interval lies above 0.
         """
         low, high = self.interval
         against = []
@@ -68,8 +72,9 @@ class Check:
             )
         if not self.filtered and self.agreement < self.real_agreement - LABELS_OFF:
             against.append(f"too many wrong labels (agreement {self.agreement:.2f}; real: {self.real_agreement:.2f})")
-        elif not self.filtered and self.worst_agreement < WORST_CLASS:
-            against.append(f"class {self.worst_class} fits its label in {self.worst_agreement:.0%} only")
+        elif not self.filtered and self.worst_agreement < WORST_CLASS * self.real_worst_agreement:
+            share, real = f"{self.worst_agreement:.0%}", f"{self.real_worst_agreement:.0%}"
+            against.append(f"class {self.worst_class} fits its label in {share} only (real: {real})")
         if high < 0:
             against.append(f"classifiers get worse with them ({self.gain:+.4f})")
         if against:
@@ -85,9 +90,13 @@ class Check:
             ("measured", "generated", "real"),
             ("---", "---:", "---:"),
             (f"accuracy on {self.held_out:,} held-out images", f"{self.accuracy:.4f}", f"{self.real_accuracy:.4f}"),
-            ("gain (two standard errors either way)", f"{self.gain:+.4f} ({low:+.4f} to {high:+.4f})", ""),
+            ("gain (95 % interval)", f"{self.gain:+.4f} ({low:+.4f} to {high:+.4f})", ""),
             ("label agreement", f"{self.agreement:.4f}", f"{self.real_agreement:.4f}"),
-            (f"label agreement, worst class ({self.worst_class})", f"{self.worst_agreement:.4f}", ""),
+            (
+                f"label agreement, worst class ({self.worst_class})",
+                f"{self.worst_agreement:.4f}",
+                f"{self.real_worst_agreement:.4f}",
+            ),
             ("memorisation (distance ratio)", f"{self.memorisation:.3f}", "1"),
             ("coverage of the held-out images", f"{self.coverage:.3f}", f"{self.real_coverage:.3f}"),
             ("variance within a class", f"{self.variance:.3f}", "1"),
@@ -124,12 +133,17 @@ def _variance(classifier: ConvClassifier, images: ImageSet) -> float:
     return float(metrics.class_variances(seen, named, len(images.classes)).nanmean())
 
 
-def paired_error(differences: Tensor) -> float:
-    """Standard error of the mean of differences [seeds, images], each -1, 0 or 1: one classifier right, the other not.
+def paired_error(differences: Tensor) -> tuple[float, float]:
+    """Standard error of the mean of differences [seeds, images], and its degrees of freedom.
 
-    It adds the variance over images to that over seeds. One image more is gained and one lost, so that few differences
-    do not pass for certainty (Bonett & Price 2012).
+    A difference is -1, 0 or 1: one classifier right, the other not. The error adds the variance over images to that
+    over seeds. One image more is gained and one lost, so that few differences do not pass for certainty (Bonett &
+    Price 2012). The degrees of freedom are those of Satterthwaite (1946): nearly one less than seeds where these
+    differ most. ValueError for fewer than two seeds.
     """
+    if len(differences) < 2:
+        raise ValueError(f"differences of {len(differences)} seeds: two are needed to see how much a seed matters")
     of_images = torch.cat([differences.mean(0), differences.new_tensor([1, -1])])
-    of_seeds = differences.mean(1)
-    return math.sqrt(of_images.var() / len(of_images) + of_seeds.var() / len(of_seeds))
+    parts = [(float(of.var()) / len(of), len(of) - 1) for of in (of_images, differences.mean(1))]
+    variance = sum(part for part, _ in parts)
+    return math.sqrt(variance), variance**2 / sum(part**2 / freedom for part, freedom in parts)

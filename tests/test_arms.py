@@ -89,3 +89,5 @@ def test_copies_take_all_images_in_turn_and_smaller_counts_are_their_start():
     assert torch.equal(copied(7, 10), copied(7, 21)[:10])
     assert not torch.equal(copied(100, 100), torch.arange(100))
     assert copied(7, 0).tolist() == []
+    with pytest.raises(ValueError, match="size=0: there is no real image to copy"):
+        copied(0, 3)

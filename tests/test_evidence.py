@@ -30,18 +30,30 @@ def test_the_interval_is_students():
     assert evidence.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.303 / np.sqrt(3), 2 + 4.303 / np.sqrt(3)))
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 10])
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 15])
 def test_the_interval_holds_the_true_mean_in_95_of_100(count):
     draws = np.random.default_rng(0).normal(size=(2_000, count))
     held = np.mean([low <= 0 <= high for low, high in map(evidence.interval, draws)])
     assert 0.935 < held < 0.965
 
 
-def test_one_value_has_no_interval_and_too_many_are_refused():
+def test_one_value_has_no_interval_and_none_is_refused():
     assert all(isnan(bound) for bound in evidence.interval([0.5]))
-    for count in (0, 11):
-        with pytest.raises(ValueError, match=f"takes 2 to 10 values, not {count}"):
-            evidence.interval([0.5] * count)
+    with pytest.raises(ValueError, match="at least one value"):
+        evidence.interval([])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "reach"), [(1, 12.706), (2, 4.303), (2.9, 4.303), (4, 2.776), (11, 2.228), (60, 2.0), (1e9, 1.98)]
+)
+def test_students_point_is_that_of_the_next_fewer_degrees_of_freedom(freedom, reach):
+    assert evidence.student(freedom) == reach
+
+
+@pytest.mark.parametrize("freedom", [0, 0.99, -1, float("nan")])
+def test_without_a_degree_of_freedom_there_is_no_interval(freedom):
+    with pytest.raises(ValueError, match="from 1 degree of freedom on"):
+        evidence.student(freedom)
 
 
 # Gains
@@ -85,6 +97,33 @@ def test_seeds_are_averaged_before_subsets_are_counted():
 def test_only_subsets_that_both_arms_have_are_compared():
     rows = rows_of("real", [0.5, 0.6]) + rows_of("gan", [0.6, 0.8, 0.9], dose=1.0)
     assert evidence.gain(rows, "gan", 100, "cnn").values == pytest.approx((0.1, 0.2))
+
+
+def test_a_subset_that_is_not_finished_is_left_out():
+    seeds = [row(subset=subset, seed=seed, accuracy=0.5) for subset in (0, 1) for seed in (0, 1)]
+    ours = [row("gan", dose=1.0, subset=subset, seed=seed, accuracy=0.6) for subset in (0, 1) for seed in (0, 1)]
+    ours[-1] = row("gan", dose=1.0, subset=1, seed=1, accuracy=0.9)
+    assert evidence.gain(seeds + ours, "gan", 100, "cnn").values == pytest.approx((0.1, 0.25))
+    assert evidence.gain(seeds + ours[:-1], "gan", 100, "cnn").values == pytest.approx((0.1,))
+    doses = [row("gan", dose=dose, subset=subset, validation=dose) for subset in (0, 1) for dose in (1.0, 4.0)]
+    assert evidence.chosen_doses(doses[:-1], "gan", 100, "cnn") == {0: 4.0}
+    assert evidence.common_subsets(doses[:-1], ["gan"], [100], "cnn") == {0}
+
+
+def test_arms_without_a_common_subset_cannot_be_compared():
+    rows = [*rows_of("real", [0.5]), row("gan", dose=1.0, subset=1)]
+    for compare in (evidence.gain, evidence.class_gains):
+        with pytest.raises(ValueError, match="at least one subset"):
+            compare(rows, "gan", 100, "cnn")
+    with pytest.raises(ValueError, match="no subset has arm 'gan' at size 100 and 'real' at every size"):
+        evidence.labels_worth(rows, "gan", 100, "cnn")
+
+
+def test_a_mean_over_some_subsets():
+    rows = rows_of("real", [0.5, 0.6, 0.9])
+    assert evidence.mean_accuracy(rows, "real", 100, "cnn", subsets=[0, 2, 7]) == pytest.approx(0.7)
+    with pytest.raises(ValueError, match="none of the subsets asked for"):
+        evidence.mean_accuracy(rows, "real", 100, "cnn", subsets=[7])
 
 
 def test_a_gain_over_another_arm():
@@ -138,13 +177,33 @@ def test_gains_of_classes_come_one_by_one():
 def test_an_arm_is_worth_the_labels_at_which_real_images_alone_do_as_well(reached, worth):
     rows = [row(size=size, accuracy=value) for size, value in ((100, 0.6), (1_000, 0.8), (10_000, 0.9))]
     rows.append(row("gan", dose=1.0, accuracy=reached))
-    assert evidence.labels_worth(rows, "gan", 100, "cnn") == pytest.approx(worth)
+    found = evidence.labels_worth(rows, "gan", 100, "cnn")
+    assert found.labels == pytest.approx(worth)
+    assert isnan(found.low) and isnan(found.high), "of one subset"
+
+
+def test_what_an_arm_is_worth_has_the_interval_of_its_gain_on_the_subsets_of_the_whole_curve():
+    rows = [
+        row(size=size, subset=subset, accuracy=value - 0.02 * subset)
+        for size, value in ((100, 0.6), (1_000, 0.8), (10_000, 0.9))
+        for subset in range(3)
+    ]
+    rows += rows_of("gan", [0.69, 0.68, 0.67], dose=1.0)  # gains of 0.09, 0.10 and 0.11 over 0.60, 0.58 and 0.56
+    found = evidence.labels_worth(rows, "gan", 100, "cnn")
+    half = 4.303 * 0.01 / np.sqrt(3)
+    exponents = [2 + 5 * (0.1 + place * half) for place in (0, -1, 1)]
+    assert (found.labels, found.low, found.high) == pytest.approx([10**each for each in exponents])
+    assert str(found) == "316 labels (238 to 421)"
+    lone = [row(size=100, subset=9, accuracy=0.1), row("gan", dose=1.0, subset=9, accuracy=0.99)]
+    assert evidence.labels_worth(rows + lone, "gan", 100, "cnn") == found, "a subset without a whole curve"
 
 
 def test_a_dip_in_the_learning_curve_is_filled_and_of_a_plateau_its_start_counts():
     rows = [row(size=size, accuracy=value) for size, value in ((100, 0.6), (300, 0.8), (1_000, 0.7), (3_000, 0.9))]
-    assert evidence.labels_worth([*rows, row("gan", dose=1.0, accuracy=0.8)], "gan", 100, "cnn") == pytest.approx(300)
-    assert evidence.labels_worth(rows, "real", 1_000, "cnn") == pytest.approx(10 ** (2 + np.log10(3) / 2))
+    assert evidence.labels_worth(
+        [*rows, row("gan", dose=1.0, accuracy=0.8)], "gan", 100, "cnn"
+    ).labels == pytest.approx(300)
+    assert evidence.labels_worth(rows, "real", 1_000, "cnn").labels == pytest.approx(10 ** (2 + np.log10(3) / 2))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,25 @@ def test_what_the_plan_does_not_have_is_refused(part, complaint):
         MAIN.trials(**part)
 
 
+@pytest.mark.parametrize(
+    ("ask", "complaint"),
+    [
+        (
+            lambda: MAIN.subset(20_000, 0),
+            "no subset 0 of 20000 images: sizes are 100, 300, 1000, 3000, 10000, subsets 5",
+        ),
+        (lambda: MAIN.subset(100, 5), "no subset 5 of 100 images"),
+        (lambda: MAIN.subset(100, -1), "no subset -1 of 100 images"),
+        (lambda: MAIN.learner("tree"), "no classifier 'tree': cnn, mlp"),
+        (lambda: MAIN.place("rgan-100-7"), "'rgan-100-7' is no generator that this study trains; one is 'rgan-100-0'"),
+        (lambda: MAIN.recipe("x"), "'x' is no generator"),
+    ],
+)
+def test_what_the_plan_does_not_know_is_named(ask, complaint):
+    with pytest.raises(StudyError, match=complaint):
+        ask()
+
+
 @pytest.mark.parametrize("study", PLANS)
 def test_subsets_are_nested_apart_from_each_other_and_from_the_held_out_images(study):
     blocks = []

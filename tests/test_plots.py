@@ -304,6 +304,7 @@ def test_lines_draw_every_series_and_the_floor_on_a_logarithmic_axis(figures):
     assert axes.get_yscale() == "log"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two", "real images"]
     assert picture.alt == "FD against epochs"
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1, "a legend hides curves"
     assert pixels(picture).ndim == 3
 
 

@@ -222,6 +222,33 @@ def test_rows_without_their_generators_are_refused_at_once(one_by_one, tmp_path)
     assert not (tmp_path / study.ROWS).exists()
 
 
+def test_only_generators_of_missing_rows_are_trained(small, tmp_path, monkeypatch):
+    """Rows from elsewhere, as the package ships them, come without their generators."""
+    _, rows = small
+    asked = []
+    monkeypatch.setattr(study, "_side_by_side", lambda job, given, *_: asked.extend(name for _, name, _ in given) or [])
+    plan = TINY.trials()
+    for size, expected in ((16, {"rgan-20-0", "rgan-20-1", "rgan-all"}), (20, set())):
+        new = [trial for trial in plan if trial.size == size]
+        trials.append(
+            tmp_path / study.ROWS,
+            [
+                replace(rows[0], **vars(trial), steps=TINY.steps(trial), recipe_hash=TINY.recipe_hash(trial))
+                for trial in new
+            ],
+        )
+        asked.clear()
+        study.run(tmp_path, ["gans"], smoke=True)
+        assert set(asked) == expected
+
+
+def test_a_row_that_several_generators_have_asks_which(monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "run_trial", None)
+    text = "arm=gan,size=40,dose=1.25,subset=0,classifier=our cnn,seed=0"
+    with pytest.raises(StudyError, match=r"rows of the study are .*: add gan=cgan-mlp-mnist-10k or gan=rgan-mnist-10k"):
+        study.run_row(text, tmp_path, smoke=True)
+
+
 def test_a_generator_of_other_images_or_steps_is_refused(small, monkeypatch):
     out, _ = small
     trial = Trial("gan", 16, 1.0, 0, "mlp", "rgan-16-0", 0)

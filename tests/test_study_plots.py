@@ -62,6 +62,12 @@ def test_only_sizes_that_every_arm_has_are_drawn(rows, drawn):
     assert drawn[0]["real"][0] == [100, 300]
 
 
+def test_a_learning_curve_is_of_the_same_subsets_at_every_size(rows, drawn):
+    more = [row(arm, 100, 7, 0.1) for arm in ("real", "gan")]
+    learning_curves([*rows, *more], "cnn", ("real", "gan"))
+    assert drawn[0]["real"][1] == pytest.approx([18.5, 16.5])
+
+
 def test_arms_without_rows_are_named(rows):
     with pytest.raises(ValueError, match="no size has rows of 'cnn' in each of the arms real, noisy"):
         learning_curves(rows, "cnn", ("real", "noisy"))

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gantools.data import DataError, ImageSet
+from gantools.evidence import student
 from gantools.verdict import Check, likeness, paired_error
 
 GOOD = Check(
@@ -13,10 +14,12 @@ GOOD = Check(
     real_accuracy=0.9,
     accuracy=0.95,
     error=0.01,
+    freedom=60,  # at which 95 % are two standard errors
     real_agreement=0.9,
     agreement=0.9,
     worst_class="b",
     worst_agreement=0.8,
+    real_worst_agreement=0.9,
     memorisation=1.0,
     coverage=0.8,
     real_coverage=0.9,
@@ -26,9 +29,10 @@ GOOD = Check(
 )
 
 
-def test_the_interval_reaches_two_standard_errors_either_way():
+def test_the_interval_is_students():
     assert GOOD.gain == pytest.approx(0.05)
     assert GOOD.interval == pytest.approx((0.03, 0.07))
+    assert replace(GOOD, freedom=2).interval == pytest.approx((0.05 - 0.04303, 0.05 + 0.04303)), "of few classifiers"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,12 @@ def test_the_interval_of_the_gain_decides(gain, error, verdict):
         ({"coverage": 0.46}, {"coverage": 0.44}, "too little variety (coverage 0.44; real images: 0.90)"),
         ({"variance": 0.51}, {"variance": 0.49}, "too little variety (variance within a class 0.49; real images: 1)"),
         ({"agreement": 0.81}, {"agreement": 0.79}, "too many wrong labels (agreement 0.79; real: 0.90)"),
-        ({"worst_agreement": 0.51}, {"worst_agreement": 0.49}, "class b fits its label in 49% only"),
+        ({"worst_agreement": 0.46}, {"worst_agreement": 0.44}, "class b fits its label in 44% only (real: 90%)"),
+        (
+            {"worst_agreement": 0.3, "real_worst_agreement": 0.59},
+            {"worst_agreement": 0.3, "real_worst_agreement": 0.61},
+            "class b fits its label in 30% only (real: 61%)",
+        ),
         ({"filtered": True}, {"filtered": True, "missing": 7}, "the filter left 7 too few; least of class b fits"),
     ],
 )
@@ -82,7 +91,7 @@ def test_the_table_is_markdown_with_as_many_cells_in_each_row():
     lines = str(replace(GOOD, filtered=True, dropped=123)).splitlines()
     assert {line.count("|") for line in lines} == {4}
     assert lines[0] == "| measured | generated | real |"
-    assert "| gain (two standard errors either way) | +0.0500 (+0.0300 to +0.0700) |  |" in lines
+    assert "| gain (95 % interval) | +0.0500 (+0.0300 to +0.0700) |  |" in lines
     assert lines[-1] == "| dropped by the filter | 123 of 1,000 drawn |  |"
     assert "dropped" not in str(GOOD)
 
@@ -137,14 +146,35 @@ def test_the_error_of_one_table_is_that_of_bonett_and_price():
     """Eight images gained and two lost of 100, in each of three classifiers: their adjusted Wald interval."""
     differences = torch.tensor([1.0] * 8 + [-1] * 2 + [0] * 90).repeat(3, 1)
     n, gained, lost = 102, 9 / 102, 3 / 102
-    assert paired_error(differences) == pytest.approx(math.sqrt((gained + lost - (gained - lost) ** 2) / (n - 1)))
+    error, freedom = paired_error(differences)
+    assert error == pytest.approx(math.sqrt((gained + lost - (gained - lost) ** 2) / (n - 1)))
+    assert freedom == pytest.approx(101)
 
 
 def test_the_error_grows_where_classifiers_disagree():
     alike = torch.tensor([1.0] * 4 + [0] * 96).repeat(3, 1)
     apart = torch.zeros(3, 100)
     apart[0, :12] = 1  # the same mean, all of it from one classifier
-    assert paired_error(apart) > 1.5 * paired_error(alike)
+    assert paired_error(apart)[0] > 1.5 * paired_error(alike)[0]
+    assert 2 < paired_error(apart)[1] < 4 < paired_error(alike)[1]
+
+
+@pytest.mark.parametrize("seeds", [0, 1])
+def test_one_classifier_does_not_say_how_much_a_seed_matters(seeds):
+    with pytest.raises(ValueError, match=f"differences of {seeds} seeds"):
+        paired_error(torch.zeros(seeds, 100))
+
+
+def test_of_100_intervals_of_no_gain_five_miss_0_where_seeds_matter_most():
+    source = torch.Generator().manual_seed(0)
+    missed = 0
+    for _ in range(1_000):
+        shift = 0.02 * torch.randn(5, 1, generator=source)  # what a seed gains or loses on all images
+        drawn = torch.rand(5, 5_000, generator=source)
+        differences = (drawn < 0.1 + shift / 2).double() - (drawn > 0.9 + shift / 2).double()
+        error, freedom = paired_error(differences)
+        missed += float(differences.mean().abs()) > student(freedom) * error
+    assert 30 <= missed <= 70
 
 
 @pytest.mark.parametrize(("gained", "clear"), [(5, False), (6, True)])
@@ -152,8 +182,9 @@ def test_few_differences_are_no_certainty(gained, clear):
     """McNemar's exact test takes six of six for significant at 5 %, not five of five."""
     differences = torch.zeros(3, 200)
     differences[:, :gained] = 1
-    assert (gained / 200 > 2 * paired_error(differences)) is clear
+    error, freedom = paired_error(differences)
+    assert (gained / 200 > student(freedom) * error) is clear
 
 
 def test_no_difference_at_all_is_no_certainty_either():
-    assert paired_error(torch.zeros(3, 200)) == pytest.approx(math.sqrt(2 / 201 / 202))
+    assert paired_error(torch.zeros(3, 200))[0] == pytest.approx(math.sqrt(2 / 201 / 202))
