@@ -55,8 +55,7 @@ class Recipe:
     beta2: float = 0.999
     adam_eps: float = 1e-8
     lr_decay: float = 1.0  # both learning rates are multiplied by this …
-    decay_every: int = 10  # … after each so many epochs …
-    decay_from: int = 0  # … that follow the first so many
+    decay_every: int = 10  # … after each so many epochs
 
     balanced: bool = False  # every class equally often in a batch, whatever its size
     class_weight: float = 0.0  # of the class term, where D names the class too (AC-GAN)
@@ -87,7 +86,7 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
-        for name in ("seed", "r1", "r2", "affine", "shift", "classes", "class_weight", "decay_from"):
+        for name in ("seed", "r1", "r2", "affine", "shift", "classes", "class_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
         for name in ("real_target", "fake_target"):
@@ -190,7 +189,7 @@ class Recipe:
 
     def rate_factor(self, epoch: int) -> float:
         """What both learning rates are multiplied by in an epoch, the first being 0."""
-        return self.lr_decay ** (max(epoch - self.decay_from, 0) // self.decay_every)
+        return self.lr_decay ** (epoch // self.decay_every)
 
     def penalty_weight(self, step: int) -> float:
         """What r1 and r2 are multiplied by: `penalty_every` in each so many-th step, fading; 0 in the others."""

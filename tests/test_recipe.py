@@ -25,7 +25,6 @@ DIFFERENT = {
     "lr_decay": 0.7,
     "penalty_half_life": 7,
     "decay_every": 7,
-    "decay_from": 7,
     "balanced": True,
     "class_weight": 0.7,
     "classify_fakes": False,
@@ -111,7 +110,6 @@ def test_a_value_of_the_wrong_type_names_field_value_and_type(field, value, expe
         ({"adam_eps": 0}, "adam_eps=0.0 must be above 0"),
         ({"decay_every": 0}, "decay_every=0 must be above 0"),
         ({"decay_every": -3}, "decay_every=-3 must be above 0"),
-        ({"decay_from": -1}, "decay_from=-1 must not be negative"),
         ({"lr_decay": 0}, r"lr_decay=0.0 must lie in \(0, 1\]"),
         ({"lr_decay": -0.5}, r"lr_decay=-0.5 must lie in \(0, 1\]"),
         ({"lr_decay": 1.01}, r"lr_decay=1.01 must lie in \(0, 1\]"),
@@ -222,7 +220,6 @@ def test_a_batch_larger_than_the_set_is_refused():
         ({"lr_decay": 0.5, "decay_every": 2}, [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]),
         ({"lr_decay": 0.5, "decay_every": 1}, [1, 0.5, 0.25, 0.125]),
         ({"lr_decay": 1.0, "decay_every": 1}, [1] * 5),
-        ({"lr_decay": 0.5, "decay_every": 2, "decay_from": 3}, [1] * 5 + [0.5] * 2 + [0.25] * 2),
     ],
 )
 def test_the_learning_rates_are_multiplied_after_each_so_many_epochs(changes, factors):

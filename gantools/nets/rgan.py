@@ -21,29 +21,27 @@ POSE = (0.04, 0.06, 0.03, 0.04, 0.03, 0.05)
 class ProjectionGenerator(nn.Module):
     """z [N, z_dim] and y → images [N, C, H, W] in [-1, 1]; 991,617 parameters at 64 → 28×28 and ten classes.
 
-    z and a vector of the label, as long, make twice `width` maps of a quarter of the side.
+    z and a vector of the label, as long, make 128 maps of a quarter of the side.
     """
 
-    def __init__(
-        self, z_dim: int = 64, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, width: int = 64
-    ) -> None:
+    def __init__(self, z_dim: int = 64, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()
         side = quarter("rgan", image_shape)
         self.label = ClassEmbedding(classes, z_dim)
         self.stem = nn.Sequential(
-            nn.Linear(2 * z_dim, 2 * width * side**2),
-            nn.BatchNorm1d(2 * width * side**2),
+            nn.Linear(2 * z_dim, 128 * side**2),
+            nn.BatchNorm1d(128 * side**2),
             nn.ReLU(),
-            nn.Unflatten(1, (2 * width, side, side)),
+            nn.Unflatten(1, (128, side, side)),
         )
         self.layers = nn.Sequential(
-            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),  # half of the side
-            nn.BatchNorm2d(width),
+            nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1),  # half of the side
+            nn.BatchNorm2d(64),
             nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.BatchNorm2d(width),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.BatchNorm2d(64),
             nn.ReLU(),
-            nn.ConvTranspose2d(width, image_shape[0], 4, stride=2, padding=1),
+            nn.ConvTranspose2d(64, image_shape[0], 4, stride=2, padding=1),
             nn.Tanh(),
         )
 
@@ -61,13 +59,11 @@ class PosedGenerator(nn.Module):
     Raises ValueError where z has no more than these six.
     """
 
-    def __init__(
-        self, z_dim: int = 70, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, width: int = 64
-    ) -> None:
+    def __init__(self, z_dim: int = 70, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> None:
         super().__init__()
         if z_dim <= len(POSE):
             raise ValueError(f"z_dim={z_dim} leaves nothing to draw from: six pose the image; raise z_dim above 6")
-        self.drawer = ProjectionGenerator(z_dim - len(POSE), image_shape, classes, width)
+        self.drawer = ProjectionGenerator(z_dim - len(POSE), image_shape, classes)
         self.tanh = self.drawer.layers.pop(-1)  # after posing, or interpolation would grey the edges
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
