@@ -1,5 +1,6 @@
 """What the augmentation study trains: arms, sizes, doses, subsets, generators, classifiers and their lengths."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -8,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from gantools import arms, checkpoint, nets, recipes
+from gantools import arms, checkpoint, nets, recipes, trials
 from gantools.recipe import Recipe
 from gantools.trials import StudyError, Trial
 
@@ -142,6 +143,29 @@ class Study:
         if self.shipped:
             return tuple(name for name in self.shipped if name in checkpoint.shipped())
         return (self._oracle if arm == "gan60k" else self._name(size, subset),)
+
+
+def find(text: str, plans: Sequence[Study]) -> tuple[Study, Trial]:
+    """The one training of these plans that `text` names, as `Trial` prints itself, and its plan.
+
+    Without `dose` it is 0; without `gan` it is the one that the plan has for the arm. Raises `StudyError` where it
+    names too little, a row of no plan, or one that several generators have.
+    """
+    fields = {"dose": 0.0, "gan": ""} | trials.parse(text)
+    if missing := [field.name for field in dataclasses.fields(Trial) if field.name not in fields]:
+        raise StudyError(f"row {text!r} lacks {', '.join(missing)}")
+    found = [
+        (study, trial)
+        for study in plans
+        for trial in study.trials()
+        if all(getattr(trial, name) == value or (name, value) == ("gan", "") for name, value in fields.items())
+    ]
+    if not found:
+        raise StudyError(f"no row of the study is {text!r}; one is {str(plans[0].trials()[0])!r}")
+    if len(found) > 1:
+        names = " or ".join(f"gan={trial.gan}" for _, trial in found)
+        raise StudyError(f"{len(found)} rows of the study are {text!r}: add {names}")
+    return found[0]
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,6 @@ anywhere. In OUT lie
 """
 
 import contextlib
-import dataclasses
 import io
 import sys
 import threading
@@ -27,7 +26,7 @@ from tqdm import tqdm
 from gantools import arms, checkpoint, data, trials
 from gantools.classify import predictions, train_classifier
 from gantools.data import DataError, ImageSet
-from gantools.plan import MAIN, REPLICATION, SMOKE, SMOKE_REPLICATION, Study
+from gantools.plan import MAIN, REPLICATION, SMOKE, SMOKE_REPLICATION, Study, find
 from gantools.run import Run
 from gantools.runtime import mix_seed
 from gantools.train import fit
@@ -50,9 +49,9 @@ def run(
     """Train what is missing in `out`, each job on one thread, and return all its rows.
 
     `sizes` and `subsets` take a part of the plan, the first subsets of it, and leave the replication as it is; `smoke`
-    takes a tiny plan on bundled images.
-    `jobs` processes work side by side; None leaves it to joblib, which means one, or all workers of a cluster inside
-    `joblib.parallel_config(backend="dask")`: they need `out` on a disk that all see, and MNIST in their cache.
+    takes a tiny plan on bundled images. `jobs` processes work side by side; None leaves it to joblib, which means one,
+    or all workers of a cluster inside `joblib.parallel_config(backend="dask")`: they need `out` on a disk that all
+    see, and MNIST in their cache.
     Raises `DataError` where images are missing, `StudyError` where `out` does not fit the plan.
     """
     if unknown := set(stages) - set(STAGES):
@@ -62,12 +61,11 @@ def run(
     plan = main.trials(sizes, subsets)
     images_of(main)  # without them: now, and not in every worker
     there = _rows_in(out)
-    for row in there:
-        if row.size not in main.sizes + replication.sizes:  # smoke rows among those of the full study, or they in it
-            raise _row_of_another_plan(out / ROWS, row.trial)
+    if other := [row.trial for row in there if row.size not in main.sizes + replication.sizes]:  # as smoke rows are
+        raise _row_of_another_plan(out / ROWS, other[0])
     if "gans" in stages:
         trained = {row.trial for row in there}
-        wanted = main.gans([trial for trial in plan if trial not in trained])  # none for rows that came without them
+        wanted = main.gans([trial for trial in plan if trial not in trained])  # not for rows that came without them
         missing = [name for name in main.gans(plan) if not _finished(main, name, out) and name in wanted]
         for _ in _side_by_side(train_gan, [(main, name, out) for name in missing], jobs, "generators"):
             pass
@@ -103,27 +101,17 @@ def run_trials(study: Study, plan: Sequence[Trial], out: Path, jobs: int | None 
 
 
 def run_row(text: str, out: str | Path, *, smoke: bool = False) -> Row:
-    """Train one row again, by itself: the same accuracy on the same machine. `text` is as `Trial` prints itself.
+    """Train one row again, by itself: the same accuracy on the same machine.
 
-    Without `dose` it is 0; without `gan` it is the one that the plan has for the arm. Raises `StudyError` for a row
-    that is in no plan, and where the plan has several generators to choose from.
+    `text` as for `plan.find`, which raises for what is no row. Its generator is trained first where `out` has none.
     """
-    fields = {"dose": 0.0, "gan": ""} | trials.parse(text)
-    if missing := [field.name for field in dataclasses.fields(Trial) if field.name not in fields]:
-        raise StudyError(f"row {text!r} lacks {', '.join(missing)}")
-    plans = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
-    found = [
-        (study, trial)
-        for study in plans
-        for trial in study.trials()
-        if all(getattr(trial, name) == value or (name, value) == ("gan", "") for name, value in fields.items())
-    ]
-    if len(found) > 1:
-        names = " or ".join(f"gan={trial.gan}" for _, trial in found)
-        raise StudyError(f"{len(found)} rows of the study are {text!r}: add {names}")
-    if found:
-        return run_trial(*found[0], Path(out).resolve())[0]
-    raise StudyError(f"no row of the study is {text!r}; one is {str(plans[0].trials()[0])!r}")
+    study, trial = find(text, (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION))
+    out = Path(out).resolve()
+    for name in study.gans([trial]):
+        if not _finished(study, name, out):
+            print(f"first its generator, {name}: {study.recipe(name).steps:,} steps", flush=True)
+            train_gan(study, name, out)
+    return run_trial(study, trial, out)[0]
 
 
 def _rows_in(out: Path) -> list[Row]:
