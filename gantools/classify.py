@@ -72,3 +72,11 @@ def features(network: ConvClassifier, images: Tensor) -> Tensor:
 def accuracy(network: nn.Module, images: ImageSet) -> float:
     """The share of images whose class a classifier in eval mode names."""
     return int((predictions(network, images.images) == images.labels).sum()) / len(images)
+
+
+def accuracy_per_class(right: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Of each class the share that was named right, float64 [classes], from right bool [N] and labels int64 [N].
+
+    NaN for a class that `labels` do not hold.
+    """
+    return labels[right].bincount(minlength=classes).double() / labels.bincount(minlength=classes)

@@ -113,7 +113,7 @@ def enlarge(
         for networks in (by_real, by_both)
     )
     error, freedom = paired_error(right - real_right)
-    real_agreement = torch.stack([real_right[0][held_out.labels == label].mean() for label in range(len(run.classes))])
+    real_agreement = classify.accuracy_per_class(real_right[0].bool(), held_out.labels, len(run.classes))
     worst = int((agreement - real_agreement).argmin())
     check = Check(
         held_out=len(held_out),

@@ -132,8 +132,7 @@ def gain(
     rows: Sequence[Row], arm: str, size: int, classifier: str, dose: float | None = None, base: str = "real"
 ) -> Difference:
     """How much more of the test images a classifier names right in this arm than in `base`, paired within subsets."""
-    ours, theirs = (_accuracies(rows, name, size, classifier, which) for name, which in ((arm, dose), (base, None)))
-    return difference([ours[subset] - theirs[subset] for subset in sorted(ours.keys() & theirs.keys())])
+    return difference(_differences(rows, arm, size, classifier, dose, base))
 
 
 def class_gains(
@@ -143,13 +142,8 @@ def class_gains(
 
     Ten intervals: where nothing differs, about two in five such lists have one that misses 0.
     """
-    ours, theirs = (
-        _accuracies(rows, name, size, classifier, which, per_class=True) for name, which in ((arm, dose), (base, None))
-    )
-    pairs = [np.subtract(ours[subset], theirs[subset]) for subset in sorted(ours.keys() & theirs.keys())]
-    if not pairs:
-        return [difference([])]  # raises
-    return [difference(values) for values in np.transpose(pairs)]
+    pairs = _differences(rows, arm, size, classifier, dose, base, per_class=True)
+    return [difference([pair[label] for pair in pairs]) for label in range(len(rows[0].per_class))]
 
 
 def labels_worth(rows: Sequence[Row], arm: str, size: int, classifier: str, dose: float | None = None) -> Worth:
@@ -169,9 +163,11 @@ def labels_worth(rows: Sequence[Row], arm: str, size: int, classifier: str, dose
     heights, places = curve[rising], np.log(np.array(sizes)[rising])
 
     def read(accuracy: float) -> float:
-        if not heights[0] <= accuracy <= heights[-1]:
-            return 0.0 if accuracy < heights[0] else inf if accuracy > heights[-1] else nan
-        return float(np.exp(np.interp(accuracy, heights, places)))
+        if accuracy < heights[0]:
+            return 0.0
+        if accuracy > heights[-1]:
+            return inf
+        return float(np.exp(np.interp(accuracy, heights, places)))  # NaN where it is NaN
 
     reached = mean_accuracy(rows, arm, size, classifier, dose, subsets)
     found = gain([row for row in rows if row.subset in subsets], arm, size, classifier, dose)
@@ -207,6 +203,24 @@ def _by_subset(rows: Sequence[Row]) -> dict[int, list[Row]]:
         raise ValueError("these rows have several generators: keep those of one")
     most = max(map(len, trained.values()))
     return {subset: picked for subset, picked in found.items() if len(trained[subset]) == most}
+
+
+def _differences(
+    rows: Sequence[Row],
+    arm: str,
+    size: int,
+    classifier: str,
+    dose: float | None,
+    base: str,
+    *,
+    per_class: bool = False,
+) -> list[np.ndarray]:
+    """Arm less base in each subset that both have, a number or one for each class."""
+    ours, theirs = (
+        _accuracies(rows, name, size, classifier, which, per_class=per_class)
+        for name, which in ((arm, dose), (base, None))
+    )
+    return [ours[subset] - theirs[subset] for subset in sorted(ours.keys() & theirs.keys())]
 
 
 def _accuracies(

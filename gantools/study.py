@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gantools import arms, checkpoint, data, trials
-from gantools.classify import predictions, train_classifier
+from gantools.classify import accuracy_per_class, predictions, train_classifier
 from gantools.data import DataError, ImageSet
 from gantools.plan import MAIN, REPLICATION, SMOKE, SMOKE_REPLICATION, Study, find
 from gantools.run import Run
@@ -163,7 +163,7 @@ def run_trial(study: Study, trial: Trial, out: Path) -> tuple[Row, np.ndarray]:
         recipe_hash=study.recipe_hash(trial),
         seconds=round(seconds, 2),
         per_class=tuple(
-            round(float(right[test.labels == label].double().mean()), 6) for label in range(len(test.classes))
+            round(share, 6) for share in accuracy_per_class(right, test.labels, len(test.classes)).tolist()
         ),
     )
     return row, (~right).nonzero().squeeze(1).numpy().astype(np.uint16)

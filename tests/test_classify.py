@@ -146,3 +146,10 @@ def test_the_rate_stays_or_rises_and_falls(few, monkeypatch, one_cycle, first):
 def test_no_steps_are_refused(few):
     with pytest.raises(ValueError, match="steps=0 must be at least 1"):
         train_classifier(few.images, few.labels, 2, steps=0)
+
+
+def test_accuracy_is_counted_class_by_class_and_an_absent_class_has_none():
+    right, labels = torch.tensor([True, False, True, True]), torch.tensor([0, 0, 2, 2])
+    shares = classify.accuracy_per_class(right, labels, 3)
+    assert shares.dtype == torch.float64
+    assert shares[[0, 2]].tolist() == [0.5, 1.0] and shares[1].isnan()

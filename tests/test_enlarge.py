@@ -138,6 +138,16 @@ def test_agreement_of_generated_and_of_real_images_is_the_mean_of_the_classes(mo
     assert "wrong labels" not in check.verdict and "fits its label" not in check.verdict
 
 
+def test_the_worst_class_is_the_one_that_falls_furthest_below_real_images(monkeypatch, quick):
+    """ "rows" fit least, but no real one is named so either; of "columns" all real ones are."""
+    monkeypatch.setattr(enlarge.classify, "train_classifier", lambda *given, **options: Names(1))
+    asked = torch.tensor([0.0, 0.2], dtype=torch.float64), {"drawn": 16, "dropped": 0}
+    draw = enlarge.draw
+    monkeypatch.setattr(enlarge, "draw", lambda *given, **options: (draw(*given, **options)[0], *asked))
+    check = enlarge.enlarge(striped(), 6, steps=1).check
+    assert (check.worst_class, check.worst_agreement, check.real_worst_agreement) == ("columns", 0.2, 1)
+
+
 def test_a_filter_that_leaves_nothing_says_what_to_do(monkeypatch, quick):
     monkeypatch.setattr(enlarge.classify, "train_classifier", lambda *given, **options: Names(2))
     with pytest.raises(DataError, match="the filter drops nearly all that the GAN draws; train it longer"):
