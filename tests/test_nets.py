@@ -8,8 +8,9 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gantools import nets, recipes
 from gantools.nets import MLPDiscriminator, MLPGenerator
+from gantools.nets.convolutions import ConvToFew, DoublingConv, HalvingConv, SmallConvTranspose
 from gantools.nets.dcgan import halving, transposed
-from gantools.nets.layers import ClassEmbedding, ConvToFew, Dropout, quarter
+from gantools.nets.layers import ClassEmbedding, Dropout, quarter
 from gantools.nets.rgan import POSE
 
 SHAPES = [(1, 28, 28), (3, 32, 40)]
@@ -88,17 +89,6 @@ def test_dropout_follows_the_seed_and_rests_in_eval_mode():
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert torch.equal(layer.eval()(x), x)
-
-
-@pytest.mark.parametrize(("kernel", "padding", "maps"), [(7, 3, 1), (10, 4, 1), ((5, 3), (0, 1), 3)])
-def test_a_convolution_to_few_maps_is_the_direct_one_in_value_and_gradients(kernel, padding, maps):
-    layer = ConvToFew(4, maps, kernel, padding=padding).double()
-    x = torch.randn(2, 4, 11, 12, dtype=torch.float64, requires_grad=True)
-    direct = conv2d(x, layer.weight, layer.bias, padding=padding)
-    pull = torch.randn_like(direct)
-    expected = torch.autograd.grad(direct, [x, layer.weight, layer.bias], pull)
-    torch.testing.assert_close(layer(x), direct)
-    torch.testing.assert_close(torch.autograd.grad(layer(x), [x, layer.weight, layer.bias], pull), expected)
 
 
 # Points
@@ -193,8 +183,9 @@ def test_a_dcgan_has_no_biases_but_those_of_batch_norm(dcgan):
 def test_every_layer_of_g_but_the_last_has_batch_norm_and_leaky_relu(dcgans, name, depth):
     generator, _ = dcgans[name]
     layers = [layer for layer in generator.layers if not isinstance(layer, nn.ZeroPad2d)]
+    wide = {"mnist": nn.ConvTranspose2d, "cifar10": DoublingConv}[name]
     assert [type(layer) for layer in generator.stem] == [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU]
-    hidden = [nn.ConvTranspose2d, nn.BatchNorm2d, nn.LeakyReLU] * depth
+    hidden = [wide, nn.BatchNorm2d, nn.LeakyReLU] * depth
     assert [type(layer) for layer in layers] == [*hidden, nn.ConvTranspose2d, nn.Tanh]
     norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum, norm.affine) for norm in norms} == {(1e-3, 0.01, True)}
@@ -205,7 +196,9 @@ def test_every_layer_of_g_but_the_last_has_batch_norm_and_leaky_relu(dcgans, nam
 def test_every_convolution_of_d_has_leaky_relu_and_dropout_and_none_batch_norm(dcgans, name, depth):
     _, discriminator = dcgans[name]
     layers = discriminator.layers
-    hidden = [nn.ZeroPad2d, nn.Conv2d, nn.LeakyReLU, Dropout] * depth
+    rest = [nn.LeakyReLU, Dropout]
+    narrow, wide = [nn.ZeroPad2d, nn.Conv2d, *rest], [HalvingConv, *rest]
+    hidden = narrow * depth if name == "mnist" else narrow + wide * (depth - 1)
     assert [type(layer) for layer in layers] == [*hidden, nn.Flatten, nn.Linear]
     assert {layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)} == {0.3}
     assert {layer.p for layer in layers if isinstance(layer, Dropout)} == {0.5}
@@ -242,23 +235,26 @@ def test_images_that_cannot_be_halved_are_refused_by_both_players(name, shape, c
 # TensorFlow's "same" for an even side, kernel 5 and stride 2: three pixels of padding, one of them before the image.
 @pytest.mark.parametrize("row", range(5))
 @pytest.mark.parametrize("column", [0, 2, 4])
-def test_a_halving_convolution_samples_where_tensorflow_does(row, column):
-    pad, convolution = halving(1, 1)
+@pytest.mark.parametrize("layers", [halving(1, 1), [HalvingConv(1, 1)]])
+def test_a_halving_convolution_samples_where_tensorflow_does(layers, row, column):
     weight = torch.zeros(1, 1, 5, 5)
     weight[0, 0, row, column] = 1
-    convolution.weight.data = weight
-    pixels = torch.arange(1.0, 65).view(8, 8)
+    layers[-1].weight.data = weight.double()
+    pixels = torch.arange(1.0, 65).double().view(8, 8)
 
     def pixel(y, x):
         return pixels[y, x].item() if 0 <= y < 8 and 0 <= x < 8 else 0
 
     expected = [[pixel(2 * y + row - 1, 2 * x + column - 1) for x in range(4)] for y in range(4)]
-    assert convolution(pad(pixels[None, None]))[0, 0].tolist() == expected
+    torch.testing.assert_close(nn.Sequential(*layers)(pixels[None, None])[0, 0], torch.tensor(expected).double())
 
 
-def test_a_doubling_transposed_convolution_is_the_adjoint_of_the_halving_one():
-    down, up = (nn.Sequential(*layers).double() for layers in (halving(3, 4), transposed(4, 3, stride=2)))
-    up[0].weight = down[1].weight
+@pytest.mark.parametrize(
+    "ways", [(halving(3, 4), transposed(4, 3, stride=2)), ([HalvingConv(3, 4)], [DoublingConv(4, 3)])]
+)
+def test_a_doubling_transposed_convolution_is_the_adjoint_of_the_halving_one(ways):
+    down, up = (nn.Sequential(*layers).double() for layers in ways)
+    up[0].weight = down[-1].weight
     x, y = torch.randn(2, 3, 8, 8).double(), torch.randn(2, 4, 4, 4).double()
     assert up(y).shape == x.shape
     torch.testing.assert_close((down(x) * y).sum(), (x * up(y)).sum())
@@ -537,8 +533,11 @@ def test_the_discriminator_of_cdcgan_sees_the_label_as_a_second_plane(conditiona
 
 def test_the_layers_of_cdcgan_are_those_of_its_source(conditionals):
     generator, discriminator = conditionals["cdcgan"]
-    hidden = [nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU] * 3
-    assert [type(layer) for layer in generator.layers] == [*hidden, nn.ConvTranspose2d, nn.Tanh]
+    first, second, third = (
+        [kind, nn.BatchNorm2d, nn.ReLU] for kind in (nn.ConvTranspose2d, SmallConvTranspose, DoublingConv)
+    )
+    layers = [*first, *second, *third, nn.ConvTranspose2d, nn.Tanh]
+    assert [type(layer) for layer in generator.layers] == layers
     hidden = [nn.Conv2d, nn.LeakyReLU, *[nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU] * 2]
     assert [type(layer) for layer in discriminator.layers] == [*hidden, nn.Conv2d]
     assert {layer.negative_slope for layer in layers_of(discriminator, nn.LeakyReLU)} == {0.2}

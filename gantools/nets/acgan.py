@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gantools.nets.layers import ConvToFew, Dropout, keras_start, quarter
+from gantools.nets.convolutions import ConvToFew
+from gantools.nets.layers import Dropout, keras_start, quarter
 
 SLOPE = 0.3  # of LeakyReLU below 0
 DROPOUT = 0.4

@@ -13,7 +13,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, ConvToFew, Dropout, keras_start, normalise
+from gantools.nets.convolutions import ConvToFew, DoublingConv, SmallConvTranspose
+from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, Dropout, keras_start, normalise
 
 ImageShape = tuple[int, int, int]
 
@@ -63,16 +64,12 @@ class CDCGANGenerator(nn.Module):
         super().__init__()
         self.label = ClassEmbedding(classes, classes)
         layers: list[nn.Module] = []
-        for before, after, kernel, stride, padding in (
-            (z_dim + classes, 4 * width, 3, 1, 0),
-            (4 * width, 2 * width, 3, 2, 0),
-            (2 * width, width, 4, 2, 1),
+        for convolution in (
+            nn.ConvTranspose2d(z_dim + classes, 4 * width, 3, bias=False),
+            SmallConvTranspose(4 * width, 2 * width, 3, stride=2),
+            DoublingConv(2 * width, width, 4),
         ):
-            layers += [
-                nn.ConvTranspose2d(before, after, kernel, stride, padding, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(),
-            ]
+            layers += [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
         last = nn.ConvTranspose2d(width, _only_28(image_shape), 4, stride=2, padding=1, bias=False)
         self.layers = nn.Sequential(*layers, last, nn.Tanh())
         dcgan_start(self)

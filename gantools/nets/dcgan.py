@@ -7,9 +7,11 @@ biases, LeakyReLU 0.3. Batch norm has Keras's eps and momentum, weights Keras's 
 
 from torch import Tensor, nn
 
+from gantools.nets.convolutions import DoublingConv, HalvingConv
 from gantools.nets.layers import KERAS_BATCH_NORM, Dropout, keras_start
 
 SLOPE = 0.3  # of LeakyReLU below 0: Keras's default
+WIDE = 128  # maps on both sides: from here on, the layers of `convolutions` are the faster
 
 
 class DCGANGenerator(nn.Module):
@@ -67,12 +69,16 @@ def transposed(before: int, after: int, stride: int) -> list[nn.Module]:
     """A 5×5 transposed convolution that multiplies the side by `stride`, 1 or 2."""
     if stride == 1:
         return [nn.ConvTranspose2d(before, after, 5, padding=2, bias=False)]
+    if min(before, after) >= WIDE:
+        return [DoublingConv(before, after)]
     # TensorFlow's "same": the full output has 2·side + 3 pixels; one is cut before the image and two behind it.
     return [nn.ConvTranspose2d(before, after, 5, stride=2, bias=False), nn.ZeroPad2d((-1, -2, -1, -2))]
 
 
 def halving(before: int, after: int) -> list[nn.Module]:
     """A 5×5 convolution of stride 2, padded by one pixel before the image and two behind it."""
+    if min(before, after) >= WIDE:
+        return [HalvingConv(before, after)]
     return [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(before, after, 5, stride=2, bias=False)]
 
 

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv_transpose2d
 from torch.nn.utils.parametrizations import spectral_norm
 
 KERAS_BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}  # torch's momentum is the new batch's weight: 1 - Keras's 0.99
@@ -19,22 +18,6 @@ class Dropout(nn.Dropout):
             return super().forward(x)
         mask = torch.empty_like(x, dtype=torch.float32).uniform_().ge_(self.p).mul_(1 / (1 - self.p))
         return x * mask.to(x.dtype)
-
-
-class ConvToFew(nn.Conv2d):
-    """`nn.Conv2d` for few output maps and large kernels, stride 1, as the transposed convolution that it equals.
-
-    That one is a matrix product in fp32 on a CPU; the direct way runs at a few per cent of the peak there.
-    """
-
-    def __init__(
-        self, before: int, after: int, kernel: int | tuple[int, int], padding: int | tuple[int, int] = 0
-    ) -> None:
-        super().__init__(before, after, kernel, padding=padding)  # a stride or dilation would not be the same
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = [size - 1 - pad for size, pad in zip(self.kernel_size, self.padding, strict=True)]
-        return conv_transpose2d(x, self.weight.flip(2, 3).transpose(0, 1), self.bias, padding=padding)
 
 
 class ClassEmbedding(nn.Embedding):
