@@ -5,27 +5,40 @@ peak where maps are many and small, and at a few per cent where they are few; `b
 wide ones take their own way in training only, in fp32 on a CPU.
 """
 
+from itertools import product
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv_transpose2d, fold, pad, pixel_shuffle, pixel_unshuffle
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import fold, pad, pixel_shuffle, pixel_unshuffle
 
 from gantools.nets.winograd import convolve
 
 
 class ConvToFew(nn.Conv2d):
-    """`nn.Conv2d` for few output maps and large kernels, stride 1, as the transposed convolution that it equals.
+    """`nn.Conv2d` for few output maps and large kernels, stride 1: one matrix product, then a sum of shifted images.
 
-    That one is a matrix product in fp32 on a CPU.
+    In fp32 at least, also in eval mode.
     """
 
     def __init__(
         self, before: int, after: int, kernel: int | tuple[int, int], padding: int | tuple[int, int] = 0
     ) -> None:
-        super().__init__(before, after, kernel, padding=padding)  # a stride or dilation would not be the same
+        super().__init__(before, after, kernel, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = [size - 1 - pad for size, pad in zip(self.kernel_size, self.padding, strict=True)]
-        return conv_transpose2d(x, self.weight.flip(2, 3).transpose(0, 1), self.bias, padding=padding)
+        if x.device.type != "cpu":
+            return super().forward(x)
+        (count, before, height, width), dtype = x.shape, torch.promote_types(x.dtype, torch.float32)
+        with torch.autocast("cpu", enabled=False):
+            kernels = self.weight.to(dtype).permute(2, 3, 0, 1).reshape(-1, before)  # [K·K·O, C]
+            products = kernels @ x.to(dtype).transpose(0, 1).reshape(before, -1)  # [K·K·O, N·H·W]
+            products = products.view(*self.kernel_size, self.out_channels, count, height, width)
+            out = SumShifted.apply(products).transpose(0, 1) + self.bias.view(-1, 1, 1)
+        top, left = (size - 1 - pad for size, pad in zip(self.kernel_size, self.padding, strict=True))
+        return out[:, :, top : out.shape[2] - top, left : out.shape[3] - left]
 
 
 class HalvingConv(nn.Conv2d):
@@ -78,6 +91,36 @@ class SmallConvTranspose(nn.ConvTranspose2d):
         (size, _), (stride, _) = self.kernel_size, self.stride
         out_side = (side - 1) * stride + size
         return fold(patches.transpose(1, 2), (out_side, out_side), size, stride=stride)
+
+
+class SumShifted(Function):
+    """Products with each weight of a kernel, [K, K, O, N, H, W] → their sum, each moved to the pixel it is for.
+
+    [O, N, H + K - 1, W + K - 1]: all pixels that a kernel reaches which overlaps the image by one pixel at least.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, products: Tensor) -> Tensor:
+        ctx.shape = products.shape
+        rows, columns, maps, count, height, width = products.shape
+        out = products.new_zeros(maps, count, height + rows - 1, width + columns - 1)
+        for row, column in product(range(rows), range(columns)):
+            _moved(out, products.shape, row, column).add_(products[row, column])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        products = grad.new_empty(ctx.shape)
+        for row, column in product(*map(range, ctx.shape[:2])):
+            products[row, column] = _moved(grad, ctx.shape, row, column)
+        return products
+
+
+def _moved(out: Tensor, shape: torch.Size, row: int, column: int) -> Tensor:
+    """Where in the sum the products with one weight go, [O, N, H, W], as a view."""
+    (height, width), top, left = shape[-2:], shape[0] - 1 - row, shape[1] - 1 - column
+    return out[..., top : top + height, left : left + width]
 
 
 def _pays(layer: nn.Module, x: Tensor) -> bool:
