@@ -30,9 +30,9 @@ def main() -> None:
             parser.error(f"there is no run {name!r} in {arguments.work}: train it with benchmarks/weights.py")
     known = {(row["run"], int(row["epoch"])) for row in results.read(RESULTS)}
     for name in dict.fromkeys(arguments.names):  # a name given twice is measured once
-        for epoch in EPOCHS:
-            folder = arguments.work / name / f"epoch-{epoch:03d}"
-            if folder.exists() and (name, epoch) not in known:
+        kept = {int(folder.name[-3:]): folder for folder in sorted((arguments.work / name).glob("epoch-???"))}
+        for epoch, folder in kept.items():
+            if epoch in (*EPOCHS, max(kept)) and (name, epoch) not in known:
                 add(name, epoch, folder)
 
 

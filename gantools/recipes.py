@@ -194,7 +194,7 @@ RGAN_POSE = dataclasses.replace(
     lr_decay=0.2,
     decay_every=60,
 )
-"""`rgan` whose generator turns, shears, stretches and shifts what it draws, each image otherwise.
+"""`rgan` whose generator turns, shears, stretches and shifts what it draws, each image in its own way.
 
 12,480 steps of 64 images, eighty passes over 10,000; in the last twenty the rates are a fifth. How much it poses was
 chosen on MNIST train[50000:60000].
