@@ -39,6 +39,7 @@ class Plan:
     limit: int | None = None
     discriminator: bool = True  # False: its weights are left out, for no lesson looks at it
     snapshots: bool = True  # False: so are the images of a fixed z, epoch by epoch
+    bits: int = 16  # of a weight
 
     def images(self) -> ImageSet:
         """The training images. Exits where only a bundled part is there and all are needed."""
@@ -53,7 +54,7 @@ SHIPPED: dict[str, Plan] = {
     "ring": Plan(recipes.get("ring")),
     "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),
     "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
-    "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False),
+    "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False, bits=8),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED, discriminator=False),
     "rgan-mnist": Plan(
@@ -102,12 +103,12 @@ def ship(name: str, plan: Plan, folder: Path) -> None:
         if len(run.recipe.image_shape) != 3 or run.open_row:
             return  # points, or steps after the last whole epoch
         epoch = folder / f"epoch-{len(run.rows):03d}"
-        checkpoint.save(run, epoch, networks_only=True, half=True)  # what time_to_quality.py measures
+        checkpoint.save(run, epoch, bits=16)  # what time_to_quality.py measures
         np.save(epoch.with_suffix(".npy"), data.to_uint8(run.sample(SNAPSHOTS)).numpy())
 
     run = train.fit(plan.recipe, plan.images(), folder, resume=True, on_epoch=snapshot)
     target = ASSETS / "checkpoints" / name
-    checkpoint.save(run, target, networks_only=True, half=True, discriminator=plan.discriminator)
+    checkpoint.save(run, target, bits=plan.bits, discriminator=plan.discriminator)
     if plan.snapshots and (epochs := sorted(folder.glob("epoch-*.npy"))):
         np.savez_compressed(target / "snapshots.npz", images=np.stack([np.load(path) for path in epochs]))
     print(f"{name}: {run.step:,} steps in {run.seconds / 60:.1f} minutes")

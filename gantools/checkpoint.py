@@ -22,7 +22,7 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gantools import ASSETS
+from gantools import ASSETS, rounding
 from gantools.data import ImageSet
 from gantools.recipe import Recipe
 from gantools.recipes import RECIPES
@@ -30,6 +30,7 @@ from gantools.run import Run
 from gantools.runtime import write_whole
 
 FORMAT = 1
+ROUNDED = {32: dict, 16: rounding.to_half, 8: rounding.to_bytes}
 
 
 class CheckpointError(ValueError):
@@ -44,15 +45,17 @@ class NotShipped(nn.Module):
 
 
 def save(
-    run: Run, folder: str | Path, *, networks_only: bool = False, half: bool = False, discriminator: bool = True
+    run: Run, folder: str | Path, *, networks_only: bool = False, bits: int = 32, discriminator: bool = True
 ) -> Path:
     """Write the run into its folder, replacing the checkpoint there in one move.
 
-    `networks_only` and `half` (networks only, in float16) are for shipping: such a run can sample and be judged, not
-    resumed; without `discriminator` it is smaller still, and what loads in its place refuses to judge.
+    `networks_only` and `bits`, 16 or 8 for each weight (`rounding`), are for shipping: such a run can sample and be
+    judged, not resumed; without `discriminator` it is smaller still, and what loads in its place refuses to judge.
     """
     folder = Path(folder)
-    networks_only = networks_only or half  # rounded weights are nothing to go on from
+    if bits not in ROUNDED:
+        raise ValueError(f"bits={bits} must be one of {', '.join(map(str, ROUNDED))}")
+    networks_only = networks_only or bits < 32  # rounded weights are nothing to go on from
     if not networks_only and not run.whole:
         raise CheckpointError(f"{folder}: this run came without optimizers; save it with networks_only=True")
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +67,7 @@ def save(
     if networks_only and not discriminator:
         modules.pop("discriminator")
     networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
-    if half:
-        networks = {key: value.half() if value.is_floating_point() else value for key, value in networks.items()}
+    networks = ROUNDED[bits](networks)
     if not all(value.isfinite().all() for value in networks.values()):
         raise CheckpointError(f"{folder}: these weights are NaN or infinite; the checkpoint there is kept")
     contents = {"networks": networks}
@@ -213,7 +215,7 @@ def _tensors(folder: Path, about: dict[str, Any], kind: str) -> dict[str, Tensor
         raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != about["files"][kind]["sha256"]:
             raise ValueError(f"its SHA-256 is not the one in run.json ({len(raw):,} bytes)")
-        return parse_tensors(raw)
+        return rounding.restored(parse_tensors(raw))
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{path} is missing or damaged: {error}") from error
 

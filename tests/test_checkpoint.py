@@ -78,7 +78,7 @@ def test_a_later_checkpoint_replaces_the_files_of_the_earlier(recipe, tiny, fold
 
 
 def test_a_shipped_run_is_small_and_samples_like_the_whole(trained, tmp_path):
-    folder = checkpoint.save(trained, tmp_path / "shipped", networks_only=True, half=True)
+    folder = checkpoint.save(trained, tmp_path / "shipped", networks_only=True, bits=16)
     assert len(files(folder)) == 2
     assert sum(map(len, files(folder).values())) < 2 * (114_800 + 110_849) + 10_000
     loaded = train.load(folder)
@@ -101,8 +101,24 @@ def test_where_the_average_alone_is_shipped_it_is_the_player_too(trained, tmp_pa
     assert_same_tensors(loaded.player.state_dict(), trained.generator.state_dict())
 
 
+def test_a_run_in_eight_bits_is_half_as_large_again_and_samples_nearly_the_same(trained, tmp_path):
+    half, small = (checkpoint.save(trained, tmp_path / str(bits), bits=bits) for bits in (16, 8))
+    sizes = [next(folder.glob("*.safetensors")).stat().st_size for folder in (half, small)]
+    assert sizes[1] < 0.56 * sizes[0]
+    loaded = train.load(small)
+    assert (loaded.sample(20) - trained.sample(20)).abs().mean() < 0.01
+    again = train.load(checkpoint.save(loaded, tmp_path / "again", bits=8))
+    assert_same_tensors(again.generator.state_dict(), loaded.generator.state_dict())
+
+
+def test_a_weight_has_as_many_bits_as_there_are_forms(trained, tmp_path):
+    with pytest.raises(ValueError, match="bits=4 must be one of 32, 16, 8"):
+        checkpoint.save(trained, tmp_path / "tiny", bits=4)
+    assert not (tmp_path / "tiny").exists()
+
+
 def test_half_precision_is_for_networks_alone(trained, tmp_path):
-    assert not checkpoint.resumable(checkpoint.save(trained, tmp_path / "half", half=True))
+    assert not checkpoint.resumable(checkpoint.save(trained, tmp_path / "half", bits=16))
 
 
 def test_an_empty_folder_does_not_hide_a_shipped_run(tmp_path, monkeypatch):
@@ -137,7 +153,7 @@ def test_a_shipped_run_cannot_be_saved_as_one_that_goes_on(trained, tmp_path):
 
 def test_half_precision_halves_the_file_and_rounds_the_weights(trained, tmp_path):
     whole = checkpoint.save(trained, tmp_path / "whole", networks_only=True)
-    half = checkpoint.save(trained, tmp_path / "half", networks_only=True, half=True)
+    half = checkpoint.save(trained, tmp_path / "half", networks_only=True, bits=16)
     sizes = [next(folder.glob("*.safetensors")).stat().st_size for folder in (whole, half)]
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.01)
     for name, value in train.load(half).discriminator.state_dict().items():
@@ -316,7 +332,7 @@ def test_another_form_of_the_same_step_does_not_harm_the_one_before(trained, fol
 
     monkeypatch.setattr(checkpoint, "write_whole", dying)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(trained, folder, half=True)
+        checkpoint.save(trained, folder, bits=16)
     assert_same_tensors(train.load(folder).player.state_dict(), trained.player.state_dict())
 
 
@@ -383,7 +399,7 @@ def test_weights_that_half_precision_cannot_hold_are_refused(start, recipe, tmp_
     next(run.player.parameters()).data.fill_(1e5)
     checkpoint.save(run, tmp_path / "whole")
     with pytest.raises(CheckpointError, match="NaN or infinite"):
-        checkpoint.save(run, tmp_path / "half", half=True)
+        checkpoint.save(run, tmp_path / "half", bits=16)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_training(recipe, tiny, tmp_path):

@@ -156,7 +156,7 @@ def test_sample_draws_one_class_of_a_conditional_run(conditional, tiny, monkeypa
 
 def test_sample_takes_a_shipped_run_by_name(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(checkpoint, "ASSETS", tmp_path / "assets")
-    checkpoint.save(train.load(trained), tmp_path / "assets" / "checkpoints" / "digits", networks_only=True, half=True)
+    checkpoint.save(train.load(trained), tmp_path / "assets" / "checkpoints" / "digits", networks_only=True, bits=16)
     assert cli.main(["sample", "digits"]) == 0
     assert capsys.readouterr().out == "samples.png\n"
     assert imageio.imread("samples.png").shape == (8 * 60 - 4, 8 * 60 - 4)
