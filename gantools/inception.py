@@ -31,11 +31,15 @@ def report(name: str, dataset: str, images: Tensor) -> Report:
             warnings.simplefilter("ignore", UserWarning)
             distance = FrechetInceptionDistance(reset_real_features=False, sync_on_compute=False)
             score = InceptionScore(sync_on_compute=False)
-    except (ImportError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+    except ImportError as error:
         raise MetricError(
-            f"Inception-v3 cannot be had here ({reason}). It needs `pip install torch-fidelity` and, once, the "
-            "network for its weights; the judge, extractor='judge', needs neither"
+            f"Inception-v3 cannot be had here ({_one_line(error)}). It needs `pip install torch-fidelity` and, once, "
+            "the network for its weights; the judge, extractor='judge', needs neither"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        raise MetricError(
+            f"The weights of Inception-v3 cannot be had here ({_one_line(error)}). torch-fidelity downloads them once: "
+            "try again where the network is there; the judge, extractor='judge', needs no download"
         ) from error
     for batch in _rgb(test.images[:REFERENCE]):
         distance.update(batch, real=True)
@@ -54,6 +58,10 @@ def report(name: str, dataset: str, images: Tensor) -> Report:
         real = reports[0] if reports else None
         reports.append(Report(name=title, dataset=dataset, count=count, note=note, real=real, **numbers))
     return reports[-1]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _rgb(images: Tensor) -> tuple[Tensor, ...]:

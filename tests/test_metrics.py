@@ -1,6 +1,8 @@
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -173,6 +175,33 @@ def test_without_torch_fidelity_inception_is_refused_with_a_cure(untrained, monk
         metrics.evaluate(untrained, "mnist", count=100, extractor="inception")
     assert "\n" not in str(refusal.value)
     assert "extractor='judge'" in str(refusal.value)
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    (package,) = re.findall(r'^inception = \["([\w-]+)>=[\d.]+"\]$', project, flags=re.M)
+    assert f"pip install {package}`" in str(refusal.value), "the extra and the cure name one package"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (URLError("Temporary failure in name resolution"), "<urlopen error Temporary failure in name resolution>"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (RuntimeError('invalid hash value\n(expected "6726825d", got "0")'), "invalid hash value (expected"),
+    ],
+)
+def test_without_its_weights_inception_is_refused_with_another_cure(untrained, monkeypatch, error, reason):
+    def refuse(**_):
+        raise error
+
+    monkeypatch.setattr(torchmetrics.image.fid, "FrechetInceptionDistance", refuse)
+    with pytest.raises(MetricError) as refusal:
+        metrics.evaluate(untrained, "mnist", count=100, extractor="inception")
+    message = str(refusal.value)
+    assert message.startswith(f"The weights of Inception-v3 cannot be had here ({reason}")
+    assert "torch-fidelity downloads them once: try again where the network is there" in message
+    assert "extractor='judge', needs no download" in message
+    assert "pip install" not in message, "the package is there"
+    assert "\n" not in message
+    assert refusal.value.__cause__ is error
 
 
 class Thumbnail(nn.Module):
