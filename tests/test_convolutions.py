@@ -26,6 +26,11 @@ LAYERS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def small_is_wide(monkeypatch):
+    monkeypatch.setattr(convolutions, "WIDE", 2)
+
+
 @pytest.fixture(params=LAYERS)
 def layer_and_images(request):
     build, shape, out_shape = LAYERS[request.param]
@@ -71,6 +76,8 @@ def test_outside_training_and_in_bf16_the_library_is_asked(name):
             assert layer.train()(x).unique().tolist() == [7]
         assert layer(x.bfloat16()).unique().tolist() == [7]
         assert layer(x).unique().numel() > 1
+        with patch.object(convolutions, "WIDE", 6):
+            assert layer(x).unique().tolist() == [7]
 
 
 @pytest.mark.parametrize(("name", "way"), list(product(("mnist", "cifar10"), ("generator", "discriminator"))))

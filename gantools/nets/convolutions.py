@@ -2,7 +2,7 @@
 
 All are the library's in what they compute and in the names of their weights. But its kernels run at a third of a CPU's
 peak where maps are many and small, and at a few per cent where they are few; `benchmarks/step.py` has the times. The
-wide ones take their own way in training only, in fp32 on a CPU.
+wide ones take their own way from `WIDE` maps on, in training only, in fp32 on a CPU.
 """
 
 from itertools import product
@@ -15,6 +15,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import fold, pad, pixel_shuffle, pixel_unshuffle
 
 from gantools.nets.winograd import convolve
+
+WIDE = 128  # maps on both sides, from where on the own way is the faster
 
 
 class ConvToFew(nn.Conv2d):
@@ -123,7 +125,8 @@ def _moved(out: Tensor, shape: torch.Size, row: int, column: int) -> Tensor:
     return out[..., top : top + height, left : left + width]
 
 
-def _pays(layer: nn.Module, x: Tensor) -> bool:
-    """Whether to take another way than the library's, which fits a GPU, bf16 and a few images better."""
+def _pays(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
+    """Whether to take another way than the library's, which fits a GPU, bf16, few maps and a few images better."""
     exact = torch.finfo(x.dtype).bits >= 32 and not torch.is_autocast_enabled("cpu")
-    return layer.training and x.device.type == "cpu" and exact
+    wide = min(layer.in_channels, layer.out_channels) >= WIDE
+    return layer.training and x.device.type == "cpu" and exact and wide

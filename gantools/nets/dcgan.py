@@ -7,11 +7,10 @@ biases, LeakyReLU 0.3. Batch norm has Keras's eps and momentum, weights Keras's 
 
 from torch import Tensor, nn
 
-from gantools.nets.convolutions import DoublingConv, HalvingConv
+from gantools.nets.convolutions import WIDE, DoublingConv, HalvingConv
 from gantools.nets.layers import KERAS_BATCH_NORM, Dropout, keras_start
 
 SLOPE = 0.3  # of LeakyReLU below 0: Keras's default
-WIDE = 128  # maps on both sides: from here on, the layers of `convolutions` are the faster
 
 
 class DCGANGenerator(nn.Module):
