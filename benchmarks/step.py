@@ -3,7 +3,7 @@
     python benchmarks/step.py [--threads 1] [--rounds 3] [--steps 3] [RECIPE …]
 
 One: memory that a step frees is kept for the next (`runtime.keep_freed_memory`). Two: a convolution to few maps is
-computed as the transposed one that it equals (`convolutions.ConvToFew`). Three: wide ones of stride 2 are computed by
+computed as one matrix product and a sum (`convolutions.ConvToFew`). Three: wide ones of stride 2 are computed by
 fewer products, or by one (the other layers of `nets.convolutions`). The ways take turns in one process, so that a busy
 machine slows all of them; the ratio is the result, not the seconds.
 """
@@ -24,7 +24,7 @@ from gantools.nets.convolutions import ConvToFew
 
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 MEMORY, FEW, WIDE = "kept memory", "few maps", "wide maps"
-WAYS = ((), (MEMORY,), (FEW,), (WIDE,), (MEMORY, FEW, WIDE))
+WAYS = {"none": (), MEMORY: (MEMORY,), FEW: (FEW,), WIDE: (WIDE,), "all": (MEMORY, FEW, WIDE)}
 
 
 def give_memory_back() -> None:
@@ -60,11 +60,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.recipes:
-        rounds = [{way: seconds(name, options.steps, way) for way in WAYS} for _ in range(options.rounds + 1)]
-        for way in WAYS:
-            times = [took[way] for took in rounds[1:]]  # the first round warms up
-            ratio = statistics.median(took[()] / took[way] for took in rounds[1:])
-            label = {0: "none", len(WAYS[-1]): "all"}.get(len(way)) or way[0]
+        rounds = [
+            {label: seconds(name, options.steps, way) for label, way in WAYS.items()} for _ in range(options.rounds + 1)
+        ][1:]  # the first round warms up
+        for label in WAYS:
+            times = [took[label] for took in rounds]
+            ratio = statistics.median(took["none"] / took[label] for took in rounds)
             print(f"{name:14} {label:12} {statistics.median(times):6.3f} s a step   {ratio:4.2f} x", flush=True)
 
 

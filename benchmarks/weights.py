@@ -26,7 +26,7 @@ FULL = {
     "emnist-byclass": 98_873,
 }  # training images; a bundled part must not pass for the whole
 CIFAR10_EPOCHS = 8  # of the 200 published: some 14 minutes each on two CPU threads; with more, the run goes on
-# Some 1.4 seconds a step on one CPU thread. The source shows 5, 30, 50 and 100 epochs; with more, the runs go on.
+# Some 1.1 seconds a step on one CPU thread. The source shows 5, 30, 50 and 100 epochs; with more, the runs go on.
 ACGAN_STEPS = {"mnist": 468, "emnist-byclass": 772}
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
 

@@ -33,10 +33,9 @@ def to_bytes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def restored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """What `to_bytes` made, as float32 matrices; other tensors as they are."""
-    whole = {key: value for key, value in tensors.items() if not key.endswith(SCALE)}
-    for key, scales in tensors.items():
-        if key.endswith(SCALE):
-            name = key.removesuffix(SCALE)
-            rows = tensors[name].flatten(1).float() * scales[:, None]
-            whole[name] = rows.view(tensors[name].shape)
+    whole = dict(tensors)
+    for key, value in tensors.items():
+        if value.dtype == torch.int8 and key + SCALE in tensors:  # a network may have a `scale` of its own
+            rows = value.flatten(1).float() * whole.pop(key + SCALE)[:, None]
+            whole[key] = rows.view(value.shape)
     return whole

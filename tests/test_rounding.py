@@ -42,6 +42,13 @@ def test_a_row_of_zeros_stays_zero():
     assert torch.equal(back["weight"], torch.zeros(2, 3))
 
 
+@pytest.mark.parametrize("form", [dict, rounding.to_half, rounding.to_bytes])
+def test_a_weight_that_is_called_scale_comes_back_as_any_other(form):
+    own = {"norm.scale": torch.ones(4), "layer.weight": torch.eye(3)}
+    assert all(torch.equal(value, own[key]) for key, value in rounding.restored(form(own)).items())
+    assert rounding.restored(form(own)).keys() == own.keys()
+
+
 def test_what_is_not_in_bytes_is_left_alone():
     half = rounding.to_half(TENSORS)
     assert all(torch.equal(value, half[key]) for key, value in rounding.restored(half).items())
