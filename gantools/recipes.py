@@ -228,7 +228,7 @@ def read(path: str | Path) -> Recipe:
 
 # The profiles: how much of a training a lesson runs live. The only place that looks at GANTOOLS_PROFILE.
 PROFILES = ("smoke", "quick", "full")
-QUICK_STEPS = {"ring": 1_500, "mlp-gan": 2_184, "dcgan-mnist": 1_200, "dcgan-cifar10": 100}
+QUICK_STEPS = {"ring": 1_500, "mlp-gan": 2_184, "dcgan-mnist": 600, "dcgan-cifar10": 100}
 QUICK_STEPS |= {"cgan-mlp": 624, "cdcgan": 312, "cgan-sn": 156, "acgan": 150, "rgan": 312, "rgan-pose": 312}
 SMOKE_STEPS, SMOKE_IMAGES = 20, 500
 SMOKE_RING = 468  # twelve epochs of 39 steps, a second: the film of lesson 00 needs its frames
