@@ -16,6 +16,7 @@ from accelerate import PartialState
 from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, study, train
 from gantools.recipe import RecipeError
 from gantools.run import Run
+from gantools.trials import recorded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("recipe", help=f"one of {', '.join(recipes.RECIPES)}, or a .yaml file")
     command.add_argument("--data", help="a data set's name, or an .npz file (default: the recipe's)")
     command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field (`recipe NAME` lists them)"
+    )
     command.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
     command.add_argument("--log-dir", type=Path, metavar="FOLDER", help="log to TensorBoard")
     command.add_argument("--samples", action="store_true", help="a picture after each epoch, in OUT/samples")
@@ -58,10 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("sample", help="draw images from a run")
     command.add_argument("run_folder", metavar="RUN", help="a folder, or a shipped run (see info)")
-    command.add_argument("--count", type=int, default=64)
-    command.add_argument("--label", type=int, help="the class to draw (conditional runs)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--out", type=Path, default=Path("samples.png"), metavar="FILE.png")
+    command.add_argument("--count", type=int, default=64, metavar="N", help="images (default: 64)")
+    command.add_argument("--label", type=int, metavar="N", help="the class to draw (conditional runs)")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of z (default: 0)")
+    command.add_argument(
+        "--out", type=Path, default=Path("samples.png"), metavar="FILE.png", help="default: samples.png"
+    )
     command.set_defaults(run=_sample)
 
     command = commands.add_parser("evaluate", help="every number about a run, beside those of real images")
@@ -69,20 +74,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", metavar="NAME", help=f"{', '.join(judge.available())} (default: the run's own)")
     command.add_argument("--count", type=int, default=metrics.COUNT, help=f"images (default: {metrics.COUNT:,})")
     command.add_argument("--cas", action="store_true", help="also train a classifier on them (conditional runs)")
-    command.add_argument("--extractor", choices=("judge", "inception"), default="judge")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--extractor", choices=("judge", "inception"), default="judge", help="default: judge")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of z (default: 0)")
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("augment", help="enlarge a small labelled set with generated images, and test it")
     command.add_argument("images", help="an .npz file with `images` and `labels`, or a data set's name")
-    command.add_argument("--per-class", type=int, default=500, metavar="N", help="images to draw (default: 500)")
-    command.add_argument("--out", type=Path, default=Path("augmented.npz"), metavar="FILE.npz")
+    command.add_argument("--per-class", type=int, default=500, metavar="N", help="of each class (default: 500)")
+    command.add_argument(
+        "--out", type=Path, default=Path("augmented.npz"), metavar="FILE.npz", help="default: augmented.npz"
+    )
     command.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
     command.add_argument("--steps", type=int, default=enlarge.STEPS, help=f"of the GAN (default: {enlarge.STEPS:,})")
     command.add_argument("--filter", action="store_true", help="replace images that do not fit their label")
     command.add_argument("--flip", action="store_true", help="mirrored images are as good (never for letters)")
     command.add_argument("--resume", action="store_true", help="go on with the GAN beside --out, and replace --out")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the training (default: 0)")
     command.set_defaults(run=_augment)
 
     command = commands.add_parser("study", help="do generated images help a classifier that has few real ones?")
@@ -92,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--sizes", type=_sizes, metavar="N,N", help="only these real sizes (not for replication)")
     command.add_argument("--subsets", type=int, metavar="N", help="only the first N subsets (not for replication)")
     command.add_argument("--jobs", type=int, metavar="N", help="processes side by side, one thread each (default: 1)")
-    command.add_argument("--row", metavar="FIELD=VALUE,…", help="train this row again, as arm=gan,size=1000,dose=1,…")
+    command.add_argument("--row", metavar="FIELD=VALUE,…", help=f"train one row again, as {study.EXAMPLE}")
     command.set_defaults(run=_study)
 
     command = commands.add_parser("data", help="download data sets into the cache")
@@ -181,9 +188,10 @@ def _augment(options: argparse.Namespace) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
-    if options.row:
-        row = study.run_row(options.row, options.out, smoke=options.smoke)
-        print(f"{row.trial}: accuracy {row.accuracy:g}, validation {row.validation:g}, {row.seconds:.1f} s")
+    if options.row is not None:
+        if any(given is not None for given in (options.stage, options.sizes, options.subsets, options.jobs)):
+            raise ValueError("--row trains one row: leave --stage, --sizes, --subsets and --jobs out")
+        _study_row(options)
         return
     rows = study.run(
         options.out,
@@ -196,11 +204,27 @@ def _study(options: argparse.Namespace) -> None:
     print(f"{options.out / study.ROWS}: {len(rows):,} rows")
 
 
+def _study_row(options: argparse.Namespace) -> None:
+    row = study.run_row(options.row, options.out, smoke=options.smoke)
+    print(f"{row.trial}: accuracy {row.accuracy:g}, validation {row.validation:g}, {row.seconds:.1f} s")
+    for path in (options.out / study.ROWS, study.SHIPPED):
+        if known := recorded(row.trial, path):
+            off = row.accuracy - known.accuracy
+            same = "the same" if not off else f"{off:+g} here, as another processor or torch may give"
+            print(f"{path}: accuracy {known.accuracy:g}, {same}")
+
+
 def _sizes(text: str) -> list[int]:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers such as 100,1000") from error
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**63 - 1")
+    return int(text)
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -1,10 +1,12 @@
 """Enlarge a small labelled set with generated images, and find out on held-out images whether that was worth it.
 
 A fifth of the set is held out: neither the GAN nor a classifier trains on it. No judge exists for a reader's own set,
-so labels are named, and features made, by a classifier that was trained on the rest of the real images.
+so labels are named, and features made, by a classifier that was trained on the rest of the real images. What has to be
+beaten is not only these images alone: bending them (`augment.warped`) needs no GAN.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +15,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gantools import classify, data, metrics, plots, recipes, train
+from gantools.augment import warped
 from gantools.data import DataError, ImageSet
-from gantools.nets import ConvClassifier
+from gantools.nets import ConvClassifier, SmallConvClassifier
 from gantools.run import Run
 from gantools.runtime import mix_seed
 from gantools.verdict import Check, likeness, paired_error
 
 STEPS = 2_400  # of the GAN
 HELD_OUT, LEAST_HELD_OUT, LEAST = 0.2, 3, 10  # share of a class, images of a class; images that a class must have
-CLASSIFIERS, CLASSIFIER_STEPS = 5, 400  # in either arm; each so many updates, whatever the size of its set
+CLASSIFIERS, CLASSIFIER_STEPS = 5, 600  # in each arm; each so many updates, whatever the size of its set
+CLASSIFIER_RATE = 3e-3
 TRIES = 5  # draws, each of all that a class should have, before the filter gives up
 
 
@@ -47,10 +51,12 @@ class Enlarged:
 
 {self.check}
 
-- The GAN ({self.run.step:,} steps) and the classifiers trained on the other {self.run.data["count"]:,} real images.
+- The GAN ({self.run.step:,} steps, seed {self.run.recipe.seed}, {"mirrored" if self.run.recipe.flip else "unmirrored"}
+  images) and the classifiers trained on the other {self.run.data["count"]:,} real images.
 - Accuracy: mean of {CLASSIFIERS} classifiers of {CLASSIFIER_STEPS} updates each, with the generated images or without.
   The interval allows for other held-out images and other classifiers, not for another GAN.
-- There is no judge for this set: labels are named, and features made, by the first classifier of the real images.
+- Bent: the real images alone, each batch turned, stretched and bent a little (`gantools.augment.warped`).
+- There is no judge for this set: labels are named, and features made, by one more classifier of the real images.
 - Label agreement, the mean of the classes, counts every image drawn, before any filter; the numbers below it are of
   what the filter left.
   Coverage and memorisation compare as many images of each class as were held out.
@@ -65,9 +71,9 @@ class Enlarged:
         path = Path(path)
         pixels = data.to_uint8(self.images.images)
         data.save(path, pixels, self.images.labels, generated=self.generated.numpy())
-        path.with_suffix(".md").write_text(str(self))
         rows = [_row_of_each(self.images[part]) for part in (~self.generated, self.generated)]
-        plots.compare(*rows).save(path.with_suffix(".png"))
+        sheet = plots.compare(*rows).save(path.with_suffix(".png"))
+        path.with_suffix(".md").write_text(f"{self}\n![Left: real; right: generated]({sheet.name})\n")
         return path
 
 
@@ -99,28 +105,28 @@ def enlarge(
     _check_copies(rest, held_out)
     run = train.fit(recipe, rest, folder, resume=resume)
 
-    with tqdm(None, "classifiers", 2 * CLASSIFIERS, file=sys.stdout) as bar:
-        by_real = _train_classifiers(rest, seed, bar)
-        most = max(per_class, metrics.PER_CLASS)
-        pool, agreement, counts = draw(run, by_real[0], most, filtered=filtered, seed=seed)
-        alike = likeness(by_real[0], pool, rest, held_out)
-        generated = pool.first_of_each([per_class] * len(images.classes))
-        by_both = _train_classifiers(_joined(rest, generated), seed, bar)
-    real_right, right = (
-        torch.stack(
-            [classify.predictions(network, held_out.images) == held_out.labels for network in networks]
-        ).double()
-        for networks in (by_real, by_both)
-    )
+    namer = classify.train_classifier(rest.images, rest.labels, len(rest.classes), seed, steps=CLASSIFIER_STEPS)
+    pool, agreement, counts = draw(run, namer, max(per_class, metrics.PER_CLASS), filtered=filtered, seed=seed)
+    alike = likeness(namer, pool, rest, held_out)
+    generated = pool.first_of_each([per_class] * len(images.classes))
+    with tqdm(None, "classifiers", 3 * CLASSIFIERS, file=sys.stdout) as bar:
+        real_right = _right(rest, held_out, seed, bar)
+        bent_right = _right(rest, held_out, seed, bar, augment=warped)
+        right = _right(_joined(rest, generated), held_out, seed, bar)
     error, freedom = paired_error(right - real_right)
-    real_agreement = classify.accuracy_per_class(real_right[0].bool(), held_out.labels, len(run.classes))
+    bent_error, bent_freedom = paired_error(right - bent_right)
+    named = classify.predictions(namer, held_out.images) == held_out.labels
+    real_agreement = classify.accuracy_per_class(named, held_out.labels, len(run.classes))
     worst = int((agreement - real_agreement).argmin())
     check = Check(
         held_out=len(held_out),
         real_accuracy=float(real_right.mean()),
+        bent_accuracy=float(bent_right.mean()),
         accuracy=float(right.mean()),
         error=error,
         freedom=freedom,
+        bent_error=bent_error,
+        bent_freedom=bent_freedom,
         real_agreement=float(real_agreement.mean()),
         agreement=float(agreement.mean()),
         worst_class=run.classes[worst],
@@ -208,8 +214,7 @@ def _check_count(per_class: int) -> None:
 def _check_set(images: ImageSet) -> None:
     if images.images.ndim != 4:
         raise DataError(f"{images.name} holds points, not images")
-    if not images.images.isfinite().all() or images.images.abs().max() > 1.001:
-        raise DataError(f"{images.name}: images must be finite floats in [-1, 1]")
+    images.check()
     if len(images.classes) < 2:
         raise DataError(f"{images.name} has one class only; a classifier, and so this check, needs two")
     counts = images.class_counts()
@@ -228,13 +233,28 @@ def _check_copies(rest: ImageSet, held_out: ImageSet) -> None:
         raise DataError(f"{rest.name}: {copies} of {len(held_out)} held-out images are copies of others; keep one each")
 
 
-def _train_classifiers(images: ImageSet, seed: int, bar: tqdm) -> list[ConvClassifier]:
-    trained = []
+def _right(
+    images: ImageSet, held_out: ImageSet, seed: int, bar: tqdm, augment: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Which held-out images each classifier that learned from `images` names right: float64 [CLASSIFIERS, N], 0 or 1.
+
+    The seeds are the same in every arm.
+    """
+    found = []
     for number in range(CLASSIFIERS):
-        options = {"seed": mix_seed(seed, number), "steps": CLASSIFIER_STEPS}
-        trained.append(classify.train_classifier(images.images, images.labels, len(images.classes), **options))
+        network = classify.train_classifier(
+            images.images,
+            images.labels,
+            len(images.classes),
+            mix_seed(seed, number),
+            network=SmallConvClassifier,
+            steps=CLASSIFIER_STEPS,
+            rate=CLASSIFIER_RATE,
+            augment=augment,
+        )
+        found.append(classify.predictions(network, held_out.images) == held_out.labels)
         bar.update()
-    return trained
+    return torch.stack(found).double()
 
 
 def _joined(one: ImageSet, other: ImageSet) -> ImageSet:

@@ -73,16 +73,21 @@ def encode(pixels: np.ndarray, alt: str, kind: str = "png") -> Picture:
     return Picture(imageio.imwrite("<bytes>", pixels, extension=f".{kind}"), alt, kind)
 
 
-def render(figure: Figure, alt: str) -> Picture:
-    """A Matplotlib figure as a picture."""
+def render(figure: Figure, alt: str, dpi: int = 90) -> Picture:
+    """A Matplotlib figure as a picture; 90 dots an inch fit a notebook, 300 a printed page."""
+    if not dpi > 0:
+        raise ValueError(f"dpi={dpi} must be above 0")
     figure.set_layout_engine("constrained")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return Picture(buffer.getvalue(), alt)
 
 
 def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, alt: str = "") -> Picture:
-    """The snapshots, [N, C, H, W] each, as an endless animation of at most 1 MB: for that, frames are left out."""
+    """The snapshots, [N, C, H, W] each, as an endless animation; frames are left out until it has at most 1 MB.
+
+    A single frame may have more.
+    """
     if not snapshots:
         raise ValueError("an animation needs at least one snapshot")
     if not seconds > 0:

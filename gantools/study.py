@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gantools import arms, checkpoint, data, trials
+from gantools import ASSETS, arms, checkpoint, data, trials
 from gantools.classify import accuracy_per_class, predictions, train_classifier
 from gantools.data import DataError, ImageSet
 from gantools.plan import MAIN, REPLICATION, SMOKE, SMOKE_REPLICATION, Study, find
@@ -34,6 +34,8 @@ from gantools.trials import Row, StudyError, Trial
 
 STAGES = ("gans", "rows", "replication")
 ROWS = "rows.csv"
+SHIPPED = ASSETS / "results" / "augmentation.csv"  # the rows of the full study
+EXAMPLE = "arm=real,size=100,subset=0,classifier=mlp,seed=0"  # of a row, in seconds
 _one_at_a_time = threading.Lock()  # torch's random state belongs to a process, and seeds a training
 
 

@@ -89,6 +89,12 @@ def read(path: str | Path) -> list[Row]:
         raise error if isinstance(error, StudyError) else StudyError(f"{path} cannot be read: {error}") from error
 
 
+def recorded(trial: Trial, path: str | Path) -> Row | None:
+    """The row of this trial in a CSV file; None where there is no row, or no file."""
+    rows = read(path) if Path(path).exists() else []
+    return next((row for row in rows if row.trial == trial), None)
+
+
 def append(path: str | Path, rows: Iterable[Row]) -> None:
     """Add rows to a CSV file, which is made where there is none; they are on the disk when this returns."""
     path = Path(path)
@@ -107,7 +113,7 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
 
 
 def mend(path: str | Path) -> None:
-    """Cut off half a line at the end of a file, where a machine that stopped left one."""
+    """Cut off a line that lacks its end, where a machine that stopped left one: its last number may be half of one."""
     path = Path(path)
     if path.exists() and not (raw := path.read_bytes()).endswith(b"\n"):
         os.truncate(path, raw.rfind(b"\n") + 1)

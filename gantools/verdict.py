@@ -23,8 +23,11 @@ class Check:
     held_out: int  # images
     real_accuracy: float  # on them, of classifiers trained on the rest
     accuracy: float  # the same, with the generated images added
+    bent_accuracy: float  # the same, without them, but each batch of real images bent
     error: float  # standard error of the gain
     freedom: float  # degrees of freedom of that
+    bent_error: float  # the same two for what is gained over bending
+    bent_freedom: float
     real_agreement: float  # of held-out images, the share that one classifier names as labelled: mean of the classes
     agreement: float  # of all images drawn, the share that it names as asked: mean of the classes
     worst_class: str  # the one that falls furthest below real images
@@ -50,18 +53,25 @@ class Check:
         return self.gain - reach, self.gain + reach
 
     @property
+    def beats_bending(self) -> bool:
+        """Whether 95 % of the gain over bent images lie above 0."""
+        return self.accuracy - self.bent_accuracy > student(self.bent_freedom) * self.bent_error
+
+    @property
     def verdict(self) -> str:
-        """ "worth using", "no measurable gain" or "do not use", with the reasons.
+        """ "worth using", "bend your images instead", "not worth using" or "do not use", with the reasons.
 
         Do not use: memorisation below 0.9; coverage or variance within a class below half that of real images;
         without the filter, label agreement more than 0.1 below that of real images, or below half of it for one
-        class; with it, images that it could not supply; a gain whose interval lies below 0. Worth using: else, a gain
-        whose interval lies above 0.
+        class; with it, images that it could not supply; a gain whose interval lies below 0. Not worth using: else, a
+        gain whose interval holds 0. Bend your images instead: a gain, but none over bent real images that is sure.
         """
         low, high = self.interval
         against = []
         if self.memorisation < COPIES:
-            against.append(f"they lie close to training images (memorisation {self.memorisation:.2f}; new images: 1)")
+            against.append(
+                f"copies, or too plain: close to training images (memorisation {self.memorisation:.2f}; new: 1)"
+            )
         if self.coverage < VARIETY * self.real_coverage:
             against.append(f"too little variety (coverage {self.coverage:.2f}; real images: {self.real_coverage:.2f})")
         elif self.variance < VARIETY:
@@ -79,9 +89,12 @@ class Check:
             against.append(f"classifiers get worse with them ({self.gain:+.4f})")
         if against:
             return f"do not use: {'; '.join(against)}"
-        if low > 0:
-            return f"worth using: accuracy {self.real_accuracy:.4f} → {self.accuracy:.4f} ({self.gain:+.4f})"
-        return f"no measurable gain: {self.gain:+.4f}, from {low:+.4f} to {high:+.4f}"
+        if low <= 0:
+            return f"not worth using: no measurable gain ({self.gain:+.4f}, from {low:+.4f} to {high:+.4f})"
+        gained = f"accuracy {self.real_accuracy:.4f} → {self.accuracy:.4f} ({self.gain:+.4f})"
+        if self.beats_bending:
+            return f"worth using: {gained}"
+        return f"bend your images instead: {gained}, bent real images give {self.bent_accuracy:.4f}"
 
     def __str__(self) -> str:
         """A table in Markdown."""
@@ -91,6 +104,7 @@ class Check:
             ("---", "---:", "---:"),
             (f"accuracy on {self.held_out:,} held-out images", f"{self.accuracy:.4f}", f"{self.real_accuracy:.4f}"),
             ("gain (95 % interval)", f"{self.gain:+.4f} ({low:+.4f} to {high:+.4f})", ""),
+            ("accuracy with real images bent instead", "", f"{self.bent_accuracy:.4f}"),
             ("label agreement", f"{self.agreement:.4f}", f"{self.real_agreement:.4f}"),
             (
                 f"label agreement, worst class ({self.worst_class})",

@@ -10,7 +10,7 @@ import torchmetrics.image.fid
 import torchvision
 
 import gantools
-from gantools import checkpoint, classify, cli, data, judge, losses, metrics, plots, recipes, train
+from gantools import checkpoint, classify, cli, data, judge, losses, metrics, plots, recipes, runtime, train
 
 QUICK = ["--limit", "80", "--set", "batch=8", "--set", "steps=3"]
 
@@ -90,7 +90,7 @@ def test_ctrl_c_saves_the_run_and_exits_with_130(monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setitem(recipes.RECIPES, "mlp-gan", recipes.get("mlp-gan", loss=stopping))
         assert cli.main(["train", "mlp-gan", *QUICK]) == 130
-    assert capsys.readouterr().err == "gantools: stopped after step 1; saved in runs/mlp-gan\n"
+    assert capsys.readouterr().err == "gantools: stopped after step 1; saved in runs/mlp-gan: resume goes on there\n"
     assert train.load("runs/mlp-gan").step == 1
     assert cli.main(["train", "mlp-gan", *QUICK, "--resume"]) == 0
 
@@ -252,7 +252,8 @@ def test_info_tells_what_is_here(capsys):
     for part in (gantools.__version__, torch.__version__, "profile quick", str(data.cache_dir()), "mlp-gan"):
         assert part in out
     assert ["mnist", "bundled", "part"] in [line.split() for line in out.splitlines()]
-    assert "precision auto = bf16" in out or "precision auto = fp32" in out
+    auto = runtime.resolve_precision("auto", torch.device("cpu"))
+    assert f"cpu (1 threads), precision auto = {auto}\n" in out
     assert f"judges    {', '.join(judge.available())}\n" in out
 
 

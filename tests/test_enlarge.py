@@ -7,7 +7,8 @@ import torch
 from test_verdict import GOOD
 from torch import nn
 
-from gantools import cli, data, enlarge, metrics, plots, train
+from gantools import augment as augment_module
+from gantools import cli, data, enlarge, metrics, plots, recipes, train
 from gantools.checkpoint import CheckpointError
 from gantools.data import DataError, ImageSet
 
@@ -32,7 +33,7 @@ def plain(*counts: int) -> ImageSet:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Two classifiers of two updates in either arm, eight images of a class to measure."""
+    """Two classifiers of two updates in each arm, eight images of a class to measure."""
     for name, value in QUICK.items():
         monkeypatch.setattr(enlarge, name, value)
     monkeypatch.setattr(metrics, "PER_CLASS", 8)
@@ -81,6 +82,8 @@ def test_report_and_sheet_lie_beside_the_file(made):
         "label agreement, worst class",
         "3 steps",
         "the other 18 real images",
+        "seed 0, unmirrored",
+        "| accuracy with real images bent instead |",
     ):
         assert part in report
     assert imageio.imread(made / "more.png").ndim == 3
@@ -92,30 +95,32 @@ def test_the_command_prints_the_report_and_ends_with_the_verdict(made, capsys, q
     before = (made / "more.npz").read_bytes()
     assert cli.main(["augment", *given]) == 0
     out = capsys.readouterr().out
-    assert (made / "more.md").read_text() in out
+    report, sheet = (made / "more.md").read_text().rsplit("\n![", 1)
+    assert report in out and sheet == "Left: real; right: generated](more.png)\n"
     verdict = (made / "more.md").read_text().split("**")[1]
     assert out.endswith(f"{made / 'more.npz'}: {verdict}\n")
     assert len(data.load(made / "more.npz")) == 24 + 4
     (made / "more.npz").write_bytes(before)
 
 
-def test_both_arms_take_as_many_updates_from_the_same_seeds_and_never_see_what_is_held_out(monkeypatch, quick):
+def test_all_arms_take_as_many_updates_from_the_same_seeds_and_never_see_what_is_held_out(monkeypatch, quick):
     taught = []
 
-    def learn(images, labels, classes, seed, *, steps):
-        taught.append((images, labels, classes, seed, steps))
+    def learn(images, labels, classes, seed, *, steps, network=None, rate=None, augment=None):
+        taught.append((images, labels, classes, seed, steps, augment))
         return Names(0)
 
     monkeypatch.setattr(enlarge.classify, "train_classifier", learn)
     own = striped()
     enlarged = enlarge.enlarge(own, 6, steps=1, seed=5)
     rest, held_out = enlarge.split(own, 5)
-    real, both = taught[:2], taught[2:]
-    assert [seed for *_, seed, _ in real] == [seed for *_, seed, _ in both]
-    assert len({seed for *_, seed, _ in real}) == 2
-    assert {(classes, steps) for _, _, classes, _, steps in taught} == {(2, 2)}
+    namer, real, bent, both = taught[:1], taught[1:3], taught[3:5], taught[5:]
+    seeds = [[arm[3] for arm in group] for group in (real, bent, both)]
+    assert seeds[0] == seeds[1] == seeds[2] and len(set(seeds[0])) == 2
+    assert {(classes, steps) for _, _, classes, _, steps, _ in taught} == {(2, 2)}
+    assert [augment for *_, augment in taught] == [None] * 3 + [augment_module.warped] * 2 + [None] * 2
     generated = enlarged.images[enlarged.generated]
-    for images, labels, *_ in real:
+    for images, labels, *_ in namer + real + bent:
         assert torch.equal(images, rest.images)
         assert torch.equal(labels, rest.labels)
     for images, labels, *_ in both:
@@ -123,6 +128,7 @@ def test_both_arms_take_as_many_updates_from_the_same_seeds_and_never_see_what_i
         assert torch.equal(labels, torch.cat([rest.labels, generated.labels]))
     check = enlarged.check
     assert (check.held_out, check.real_accuracy, check.accuracy, check.gain) == (len(held_out), 0.5, 0.5, 0)
+    assert check.bent_accuracy == 0.5
     assert (check.agreement, check.real_agreement, check.drawn) == (0.5, 0.5, 16)
     assert (check.worst_agreement, check.real_worst_agreement) == (1, 1), "no class falls below the real one"
 
@@ -267,8 +273,8 @@ def refusal(capsys, *arguments):
         (["own.npz", "--per-class", "0"], "per_class=0 must be at least 1"),
         (["own.npz", "--per-class", "many"], "invalid int value: 'many'"),
         (["own.npz", "--steps", "0"], "steps=0 must be above 0"),
-        (["own.npz", "--seed", "-1"], "seed=-1 must not be negative"),
-        (["own.npz", "--seed", str(2**64)], "must be below 2**63"),
+        (["own.npz", "--seed", "-1"], "'-1': expected a whole number from 0 to 2**63 - 1"),
+        (["own.npz", "--seed", str(2**64)], "expected a whole number from 0 to 2**63 - 1"),
         (["own.npz", "--out", "folder.npz"], "folder.npz is a folder"),
         (["own.npz", "--out", "sheet.npz", "--resume"], "sheet.png is a folder"),
         (["own.npz", "--limit", "18"], "class 0 has 9 images; every class needs at least 10"),
@@ -314,6 +320,14 @@ def test_an_error_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, caps
 
 
 def test_a_gan_of_other_images_is_not_gone_on_with(made, capsys):
+    other = striped(seed=1)
+    data.save(made / "other.npz", data.to_uint8(other.images), other.labels)
+    given = [made / "other.npz", "--out", made / "more.npz", "--steps", "3", "--resume"]
+    assert "digest was" in refusal(capsys, *given)
+    (made / "other.npz").unlink()
+
+
+def test_a_gan_of_another_seed_is_not_gone_on_with(made, capsys):
     given = [made / "own.npz", "--out", made / "more.npz", "--steps", "3", "--resume", "--seed", "1"]
     assert "was trained otherwise (seed was 0, is 1" in refusal(capsys, *given)
 
@@ -340,7 +354,7 @@ def test_the_sheet_has_a_row_for_each_class_and_white_where_images_are_missing(t
     monkeypatch.setattr(plots, "compare", lambda *given: shown.extend(given) or compare(*given))
     images = plain(10, 11, 3)
     generated = torch.arange(24) >= 12
-    run = SimpleNamespace(step=3, data={"count": 18})
+    run = SimpleNamespace(step=3, data={"count": 18}, recipe=recipes.get("rgan"))
     enlarge.Enlarged(images, generated, run, GOOD).save(tmp_path / "more.npz")
     real, drawn = shown
     assert torch.equal(real[:8], images.images[:8])

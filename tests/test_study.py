@@ -1,7 +1,11 @@
+import os
 import pickle
 import shutil
+import time
 from dataclasses import fields, replace
 
+import distributed
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -30,6 +34,9 @@ TINY_REPLICATION = replace(
     images=100,
     tests=100,
 )
+
+
+RUN_TRIAL = study.run_trial
 
 
 def in_turn(job, arguments, jobs, title):
@@ -255,7 +262,8 @@ def test_only_generators_of_missing_rows_are_trained(small, tmp_path, monkeypatc
 def test_a_row_that_several_generators_have_asks_which(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "run_trial", None)
     text = "arm=gan,size=40,dose=1.25,subset=0,classifier=our cnn,seed=0"
-    with pytest.raises(StudyError, match=r"rows of the study are .*: add gan=cgan-mlp-mnist-10k or gan=rgan-mnist-10k"):
+    names = [name for name in SMOKE_REPLICATION.shipped if name in checkpoint.shipped()]
+    with pytest.raises(StudyError, match=f"rows of the study are .*: add gan={' or gan='.join(names)}$"):
         study.run_row(text, tmp_path, smoke=True)
 
 
@@ -306,14 +314,16 @@ def test_the_real_study_says_how_to_get_the_images_it_needs(tmp_path):
         study.run(tmp_path, ["all"], smoke=True)
 
 
-def test_the_replication_says_which_generators_are_missing(small, capsys):
+def test_the_replication_says_which_generators_are_missing(small, capsys, monkeypatch):
     out, _ = small
-    capsys.readouterr()
+    first, *others = SMOKE_REPLICATION.shipped
+    monkeypatch.setattr(checkpoint, "shipped", lambda: [])
     study.run(out, ["replication"], smoke=True)
-    missing = sorted(set(SMOKE_REPLICATION.shipped) - set(checkpoint.shipped()))
-    said = capsys.readouterr().out
-    assert ("replication without" in said) == bool(missing)
-    assert f"replication without {', '.join(missing)}: not shipped yet" in said or not missing
+    assert f"replication without {', '.join(sorted([first, *others]))}: not shipped yet" in capsys.readouterr().out
+    monkeypatch.setattr(checkpoint, "shipped", lambda: list(others))
+    monkeypatch.setattr(study, "run_trials", lambda *given: None)
+    study.run(out, ["replication"], smoke=True)
+    assert f"replication without {first}: not shipped yet" in capsys.readouterr().out
 
 
 def test_threads_and_random_state_stay_as_they_were(one_by_one, tmp_path):
@@ -340,6 +350,22 @@ def test_the_analysis_reads_what_the_study_wrote(small):
     assert evidence.mcnemar(*(np.load(out / "wrong" / name) for name in files)).p == 1
 
 
+def test_generated_images_that_equal_the_real_ones_teach_what_repeated_ones_teach(small, monkeypatch):
+    """Order of images, labels and doses on the whole path of a generator, its pixels through uint8 and back."""
+    out, _ = small
+    real = data.load("mnist")[: TINY.images][TINY.subset(16, 0)]
+    monkeypatch.setattr(study, "_sample", lambda gan, labels, seed: real.images[arms.copied(16, len(labels))])
+    study._drawn.cache_clear()
+    for dose in TINY.doses:
+        drawn, copied = (
+            Trial(arm, 16, dose, 0, "mlp", gan, 0) for arm, gan in (("gan", "rgan-16-0"), ("repeated", ""))
+        )
+        (row, wrong), (other, other_wrong) = (study.run_trial(TINY, trial, out) for trial in (drawn, copied))
+        assert (row.accuracy, row.validation) == (other.accuracy, other.validation)
+        assert wrong.tolist() == other_wrong.tolist()
+    study._drawn.cache_clear()
+
+
 def test_the_command_runs_the_study_and_one_row_of_it(one_by_one, tmp_path, capsys):
     out = tmp_path / "results"
     assert cli.main(["study", "--out", str(out), "--smoke", "--sizes", "16", "--subsets", "1"]) == 0
@@ -347,7 +373,21 @@ def test_the_command_runs_the_study_and_one_row_of_it(one_by_one, tmp_path, caps
     assert capsys.readouterr().out.endswith(f"{out / study.ROWS}: {count:,} rows\n")
     row = next(row for row in trials.read(out / study.ROWS) if row.arm == "noisy")
     assert cli.main(["study", "--out", str(out), "--smoke", "--row", str(row.trial)]) == 0
-    assert f"{row.trial}: accuracy {row.accuracy:g}, validation {row.validation:g}, " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{row.trial}: accuracy {row.accuracy:g}, validation {row.validation:g}, " in said
+    assert said.endswith(f"{out / study.ROWS}: accuracy {row.accuracy:g}, the same\n")
+
+
+def test_a_row_that_comes_out_otherwise_than_recorded_says_by_how_much(small, capsys, monkeypatch):
+    out, rows = small
+    row = next(row for row in rows if row.arm == "real")
+    other = replace(row, accuracy=row.accuracy + 0.25)
+    (out / study.ROWS).unlink()
+    trials.append(out / study.ROWS, [other])
+    monkeypatch.setattr(study, "SHIPPED", out / "nowhere.csv")
+    assert cli.main(["study", "--out", str(out), "--smoke", "--row", str(row.trial)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"{out / study.ROWS}: accuracy {other.accuracy:g}, -0.25 here")
 
 
 @pytest.mark.parametrize(
@@ -361,6 +401,8 @@ def test_the_command_runs_the_study_and_one_row_of_it(one_by_one, tmp_path, caps
         (["--out", "results", "--smoke", "--stage", "all"], "invalid choice: 'all'"),
         (["--out", "results", "--smoke", "--row", "arm"], "row 'arm'"),
         (["--out", "results", "--smoke", "--row", "arm=gan,size=16,dose=1"], "lacks subset, classifier, seed"),
+        (["--out", "results", "--smoke", "--row", ""], "row ''"),
+        (["--out", "results", "--smoke", "--row", "arm=real", "--jobs", "2"], "--row trains one row: leave --stage"),
     ],
 )
 def test_a_study_that_cannot_be_is_one_line(one_by_one, tmp_path, monkeypatch, capsys, arguments, complaint):
@@ -377,19 +419,43 @@ def run_with_jobs(out, jobs):
     return study.run(out, ["gans", "rows"], smoke=True, sizes=[16], subsets=1, jobs=jobs)
 
 
-def test_two_processes_write_the_rows_of_one(tmp_path, monkeypatch):
-    pytest.importorskip("joblib")
+@pytest.fixture
+def worked(tmp_path, monkeypatch):
+    """A folder in which each process that trains a classifier leaves its number, and waits for a second one."""
+    folder, original = tmp_path / "worked", study.run_trial
+    folder.mkdir()
+
+    def run_trial(*given):
+        (folder / str(os.getpid())).touch()
+        for _ in range(600):
+            if len(list(folder.iterdir())) > 1:
+                break
+            time.sleep(0.1)
+        return original(*given)
+
     monkeypatch.setattr(study, "SMOKE", TINY)
-    one, two = (run_with_jobs(tmp_path / str(jobs), jobs) for jobs in (1, 2))
-    assert without_time(one) == without_time(two)
-    assert len(one) == len(TINY.trials([16], 1))
+    monkeypatch.setattr(study, "run_trial", run_trial)
+    yield folder
+    processes = {int(path.name) for path in folder.iterdir()}
+    assert len(processes) == 2 and os.getpid() not in processes
 
 
-def test_a_dask_cluster_of_two_processes_writes_the_same_rows(tmp_path, monkeypatch):
-    joblib, distributed = pytest.importorskip("joblib"), pytest.importorskip("distributed")
-    monkeypatch.setattr(study, "SMOKE", TINY)
+def alone(out, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "_side_by_side", in_turn)
+        patch.setattr(study, "run_trial", RUN_TRIAL)
+        return run_with_jobs(out, 1)
+
+
+def test_two_processes_write_the_rows_of_one(tmp_path, monkeypatch, worked):
+    rows = run_with_jobs(tmp_path / "two", 2)
+    assert without_time(rows) == without_time(alone(tmp_path / "alone", monkeypatch))
+    assert len(rows) == len(TINY.trials([16], 1))
+
+
+def test_a_dask_cluster_of_two_processes_writes_the_same_rows(tmp_path, monkeypatch, worked):
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
         rows = run_with_jobs(tmp_path / "cluster", None)
-    assert without_time(rows) == without_time(run_with_jobs(tmp_path / "alone", 1))
+    assert without_time(rows) == without_time(alone(tmp_path / "alone", monkeypatch))
     assert [field.name for field in fields(rows[0])] == list(trials.COLUMNS)

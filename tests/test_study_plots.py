@@ -1,8 +1,9 @@
+import imageio.v3 as imageio
 import pytest
 from matplotlib.axes import Axes
 
 from gantools.arms import ARMS
-from gantools.study_plots import COLOURS, SHOWN, gains, learning_curves
+from gantools.study_plots import COLOURS, MARKERS, SHOWN, gains, learning_curves
 from gantools.trials import Row
 
 
@@ -52,6 +53,7 @@ def test_learning_curves_show_the_error_of_each_arm(rows, drawn):
 def test_gains_show_points_and_intervals(rows, drawn):
     picture = gains(rows, "cnn", ("classical", "gan"))
     lines, intervals = drawn
+    assert [x / size for x, size in zip(lines["gan"][0], (100, 300), strict=True)] == pytest.approx([1.08**0.5] * 2)
     assert lines["classical"][1] == pytest.approx([10, 10]) and lines["gan"][1] == pytest.approx([-5, -5])
     assert intervals[0][1] == pytest.approx([10, 10]) and intervals[0][2] == pytest.approx([10, 10])
     assert "classical +10.0 at 100, +10.0 at 300; gan -5.0 at 100" in picture.alt
@@ -75,6 +77,15 @@ def test_arms_without_rows_are_named(rows):
         gains(rows, "mlp")
 
 
-def test_every_arm_that_is_shown_has_a_colour_of_its_own():
+def test_every_arm_that_is_shown_has_a_colour_and_a_marker_of_its_own():
     assert set(SHOWN) < COLOURS.keys()
-    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert len(set(COLOURS.values())) == len(set(MARKERS.values())) == len(COLOURS) == len(MARKERS)
+
+
+def test_figures_can_be_printed(rows):
+    """300 dots an inch, on eight inches."""
+    for draw in (learning_curves, gains):
+        picture = draw(rows, "cnn", ("classical", "gan"), dpi=300)
+        assert imageio.imread(picture.raw, extension=".png").shape[:2] == (1200, 2400)
+        with pytest.raises(ValueError, match="dpi=0 must be above 0"):
+            draw(rows, "cnn", ("classical", "gan"), dpi=0)

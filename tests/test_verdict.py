@@ -13,8 +13,11 @@ GOOD = Check(
     held_out=200,
     real_accuracy=0.9,
     accuracy=0.95,
+    bent_accuracy=0.92,
     error=0.01,
     freedom=60,  # at which 95 % are two standard errors
+    bent_error=0.01,
+    bent_freedom=60,
     real_agreement=0.9,
     agreement=0.9,
     worst_class="b",
@@ -40,21 +43,30 @@ def test_the_interval_is_students():
     [
         (0.05, 0.01, "worth using: accuracy 0.5000 → 0.5500 (+0.0500)"),
         (0.05, 0.024, "worth using"),
-        (0.05, 0.026, "no measurable gain: +0.0500, from -0.0020 to +0.1020"),
-        (0.0, 0.0, "no measurable gain"),
-        (-0.05, 0.026, "no measurable gain"),
+        (0.05, 0.026, "not worth using: no measurable gain (+0.0500, from -0.0020 to +0.1020)"),
+        (0.0, 0.0, "not worth using: no measurable gain"),
+        (-0.05, 0.026, "not worth using: no measurable gain"),
         (-0.05, 0.024, "do not use: classifiers get worse with them (-0.0500)"),
     ],
 )
 def test_the_interval_of_the_gain_decides(gain, error, verdict):
-    check = replace(GOOD, real_accuracy=0.5, accuracy=0.5 + gain, error=error)
+    check = replace(GOOD, real_accuracy=0.5, accuracy=0.5 + gain, error=error, bent_accuracy=0.5)
     assert check.verdict.startswith(verdict)
+
+
+@pytest.mark.parametrize(("bent", "worth"), [(0.929, True), (0.931, False), (0.96, False)])
+def test_a_gain_that_bending_gives_too_is_not_worth_a_gan(bent, worth):
+    verdict = replace(GOOD, bent_accuracy=bent).verdict
+    assert verdict.startswith("worth using") == worth
+    instead = f"bend your images instead: accuracy 0.9000 → 0.9500 (+0.0500), bent real images give {bent:.4f}"
+    assert (verdict == instead) == (not worth)
+    assert replace(GOOD, bent_accuracy=bent, error=0.1).verdict.startswith("not worth using: no measurable gain")
 
 
 @pytest.mark.parametrize(
     ("fine", "bad", "reason"),
     [
-        ({"memorisation": 0.91}, {"memorisation": 0.89}, "close to training images (memorisation 0.89; new images: 1)"),
+        ({"memorisation": 0.91}, {"memorisation": 0.89}, "close to training images (memorisation 0.89; new: 1)"),
         ({"coverage": 0.46}, {"coverage": 0.44}, "too little variety (coverage 0.44; real images: 0.90)"),
         ({"variance": 0.51}, {"variance": 0.49}, "too little variety (variance within a class 0.49; real images: 1)"),
         ({"agreement": 0.81}, {"agreement": 0.79}, "too many wrong labels (agreement 0.79; real: 0.90)"),
