@@ -2,9 +2,10 @@
 
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
 `runtime`, `data` (with `imageset`, `download`, `glyphs`), `augment`, `nets`, `losses`, `recipe`, `recipes`, `run`,
-`checkpoint`, `tensorboard`, `train`; `classify`, `judge`, `metrics` (with `distances`, `neighbours`,
-`inception`, `report`); `picture`, `plots`, `explore` (with `exhibit`, `previews`, `handwriting`, `walks`); `enlarge`
-(with `verdict`); `trials`, `arms`, `plan`, `study`, `evidence`, `study_plots`; `cli`.
+`checkpoint` (with `rounding`), `tensorboard`, `steps`, `train`; `classify`, `judge`, `metrics` (with `scores`,
+`distances`, `neighbours`, `inception`, `report`); `picture`, `plots`, `explore` (with `exhibit`, `previews`,
+`handwriting`, `walks`); `trials`, `arms`, `evidence`, `plan`, `study`, `study_plots`; `enlarge` (with `verdict`);
+`cli`.
 """
 
 from pathlib import Path

@@ -1,11 +1,11 @@
 """A run as a folder: `run.json`, and safetensors for networks and optimizers. Never pickle.
 
-`run.json` names the weight files and their SHA-256. New weights get new names and `run.json` is replaced last, in one
-move: a writer that dies half-way leaves the previous checkpoint whole.
+`run.json` names the weight files and their SHA-256. Other weights get other names and `run.json` is replaced last, in
+one move: a writer that dies half-way leaves the previous checkpoint whole.
 
-    run.json                      recipe, data, step, seconds, history
-    networks-<step>.safetensors   generator.*, discriminator.*, average.* (the EMA generator)
-    optimizers-<step>.safetensors d_optimizer.<i>.*, g_optimizer.<i>.* (absent where only the networks are shipped)
+    run.json                            recipe, data, step, seconds, history
+    networks-<step>-<sha>.safetensors   generator.*, discriminator.*, average.* (the EMA generator)
+    optimizers-<step>-<sha>.safetensors d_optimizer.<i>.*, g_optimizer.<i>.* (absent where only networks are shipped)
 
 There is no random state to store: `train.fit` seeds every step from (seed, step, process).
 """
@@ -81,8 +81,8 @@ def save(
     files = {}
     for kind, tensors in contents.items():
         raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
-        form = "-shipped" if networks_only else ""  # another name: it must not overwrite what can be resumed
-        files[kind] = {"file": f"{kind}-{run.step}{form}.safetensors", "sha256": hashlib.sha256(raw).hexdigest()}
+        digest = hashlib.sha256(raw).hexdigest()  # in the name, too: the files of another save stay until the end
+        files[kind] = {"file": f"{kind}-{run.step}-{digest[:8]}.safetensors", "sha256": digest}
         write_whole(folder / files[kind]["file"], raw)
     about = {
         "format": FORMAT,
@@ -146,10 +146,12 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         "classes": list(dataset.classes),
         "digest": dataset.digest(),
     }
+    there = out is not None and (Path(out) / "run.json").exists()
+    fresh = None if there else Run.start(recipe, data)  # refuses what cannot be built, before there is a folder
     if out is not None:
         _check_writable(Path(out))
-    if out is None or not (Path(out) / "run.json").exists():
-        return Run.start(recipe, data)
+    if fresh:
+        return fresh
     if not resume:
         raise CheckpointError(f"{out} already holds a run: resume it (resume=True, --resume) or name another folder")
     if not resumable(out):

@@ -10,7 +10,6 @@ import string
 import tempfile
 import zipfile
 import zlib
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from gantools.download import SOURCES, by_hand, fetch
 from gantools.imageset import DataError, ImageSet, from_uint8
 from gantools.imageset import quantised as quantised  # scaling is found here, both ways
 from gantools.imageset import to_uint8 as to_uint8
+from gantools.runtime import whole_file
 
 DIGITS = tuple(string.digits)
 LETTERS = tuple(string.ascii_lowercase)
@@ -89,7 +89,7 @@ def load(
     else:
         (source, note), holder = _find(name, split, download), "the file"
         images, labels = _read(source, CLASSES.get(known or ""))
-    classes = CLASSES[known] if known else tuple(str(label) for label in range(int(labels.max()) + 1))
+    classes = CLASSES[known] if known else _own_classes(name, split, labels)
     if limit is not None and not 1 <= limit <= len(images):
         cure = f" ({note})" if note else ""
         raise DataError(f"{source}: limit={limit}, but {holder} has {len(images):,} images{cure}")
@@ -121,21 +121,17 @@ def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Ten
     `more` arrays go into the same file under their names; `load` leaves them alone.
     """
     path, images, labels = Path(path), np.asarray(images), np.asarray(labels)
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: a data set is an .npz file")
     _check(path, images, labels, None)
-    # The file gets its name only when it is complete: an interrupted write leaves nothing to misread.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with whole_file(path) as file:
             np.savez_compressed(file, images=images, labels=labels.astype(np.int64), **more)
-        partial.replace(path)
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}; choose another folder (GANTOOLS_DATA for the cache)"
         ) from error
-    finally:
-        with suppress(OSError):  # there is none, or not even its folder
-            partial.unlink()
     return path
 
 
@@ -204,6 +200,14 @@ def _find(name: str, split: str, fetch: bool) -> tuple[Path, str]:
     raise DataError(
         f"no data set {name!r}: known are {', '.join(CLASSES)}, a path to an .npz file, or your own in {cached}"
     )
+
+
+def _own_classes(name: str, split: str, labels: np.ndarray) -> tuple[str, ...]:
+    """0 to the largest label; a test split has the classes of its training split."""
+    top = int(labels.max())
+    if split == "test" and name not in glyphs.SETS:
+        top = max(top, int(_read(_find(name, "train", False)[0], None)[1].max()))
+    return tuple(str(label) for label in range(top + 1))
 
 
 def _read(path: Path, classes: tuple[str, ...] | None) -> tuple[np.ndarray, np.ndarray]:

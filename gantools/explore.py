@@ -38,8 +38,10 @@ def latent(run: Run, *, label: int = 0, directions: int = 4, seed: int = 0) -> L
     """A walk through the latent space: one slider between two points, one for each of the strongest directions.
 
     "New points" draws both ends of the walk again. The directions are those along which the images change most
-    (`principal_directions`). A conditional run shows the class `label`.
+    (`principal_directions`). A conditional run shows the class `label`. Raises ValueError for a run that draws points.
     """
+    if len(run.recipe.image_shape) != 3:
+        raise ValueError(f"{run.recipe.name} draws points, not images: there is nothing to look at")
     axes = principal_directions(run, directions, seed, label=label)
     walk = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="walk A → B")
     pulls = tuple(
@@ -80,7 +82,7 @@ def classes(run: Run, *, seed: int = 0) -> ClassMixer:
     if run.recipe.classes < 2:
         raise ValueError(
             f"{run.recipe.name} has no classes to mix: take a run of a conditional recipe, such as rgan, "
-            "trained on at least two classes; `latent` shows every run"
+            "trained on at least two classes; `latent` shows every run that draws images"
         )
     pure = torch.eye(run.recipe.classes)
     start = widgets.Dropdown(options=_class_options(run), value=0, description="class A")

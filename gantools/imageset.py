@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LARGEST = 1.001  # of a pixel: rounding may lead out of [-1, 1]
+FLOAT_MAX = torch.finfo(torch.float32).max
+
 
 class DataError(ValueError):
     """A data set that is missing, damaged, or not in the format; the message names the file and the cure."""
@@ -27,6 +30,21 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def check(self) -> None:
+        """Raises `DataError` where the tensors are not what is said above: before a training, not within it."""
+        images, labels = self.images, self.labels
+        largest = images.abs().max() if len(images) else torch.zeros(())
+        kind, limit = ("finite floats in [-1, 1]", LARGEST) if images.ndim == 4 else ("finite floats", FLOAT_MAX)
+        if images.dtype != torch.float32 or not largest <= limit:  # NaN is not, either
+            found = f"{images.dtype}, at most {largest:g}"
+            raise DataError(f"{self.name}: images must be {kind}, float32; these are {found} in absolute value")
+        if labels.shape != (len(images),) or labels.dtype != torch.int64:
+            raise DataError(
+                f"{self.name}: {len(images)} images need int64 labels [{len(images)}], not {list(labels.shape)}"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
+            raise DataError(f"{self.name}: labels must lie in 0 to {len(self.classes) - 1}")
 
     def __getitem__(self, index: Tensor | slice) -> "ImageSet":
         """The images at these places: a slice, an index tensor int64 [M] or a mask bool [N]."""
@@ -94,7 +112,7 @@ class ImageSet:
         return self[torch.cat([torch.nonzero(self.labels == label)[:count, 0] for label, count in enumerate(counts)])]
 
     def digest(self) -> str:
-        """SHA-256 of pixels and labels: two sets with one digest train the same run."""
+        """SHA-256 of pixels, as 256 levels, and labels: what tells one data set from another."""
         values = to_uint8(self.images) if self.images.ndim == 4 else self.images  # points are not pixels
         content = values.numpy().tobytes() + self.labels.numpy().tobytes()
         return hashlib.sha256(str(tuple(self.images.shape)).encode() + content).hexdigest()

@@ -90,8 +90,8 @@ def evaluate(
 
     `dataset` is the one that the run was trained on unless given. `cas=True` also trains a classifier on the images of
     a conditional run, some minutes. `extractor="inception"` gives FD and IS of Inception-v3 instead, as others
-    publish them; it needs torch-fidelity and its weights. Raises `JudgeError` where no judge can see this run's
-    images, `MetricError` where Inception cannot be had.
+    publish them; it needs torch-fidelity and its weights, and for a conditional run the judge's label counts. Raises
+    `JudgeError` where no judge can see this run's images, `MetricError` where Inception cannot be had.
 
     For the ring of lesson 00, which needs no judge, it counts the Gaussians found.
     """
@@ -105,6 +105,8 @@ def evaluate(
         raise JudgeError(f"{name} knows no labels, so no classifier can learn from its images (cas)")
     check_count(count)
     if dataset == run.data["name"] == data.RING:
+        if extractor == "inception":
+            raise ValueError(f"{name} draws points: Inception has no use for them, and no judge is needed")
         return _ring_report(run, name, count, seed)
     if extractor == "inception" and not run.recipe.classes:
         return inception.report(name, dataset, run.sample(count, seed=seed))

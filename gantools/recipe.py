@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from types import NoneType, UnionType
 from typing import Any, NoReturn, get_args, get_origin
 
@@ -82,13 +83,13 @@ class Recipe:
         for name in positive + tuple(
             n for n in ("steps", "g_batch", "penalty_half_life") if getattr(self, n) is not None
         ):
-            if not getattr(self, name) > 0:  # "not": NaN is refused too
-                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0")
+            if not 0 < getattr(self, name) < inf:  # "not": NaN is refused too
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0, and finite")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
         for name in ("seed", "r1", "r2", "affine", "shift", "classes", "class_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative")
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must not be negative, nor infinite")
         for name in ("real_target", "fake_target"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)} must lie in [0, 1]")

@@ -76,13 +76,31 @@ class Run:
         means = {key: total / steps for key, total in self.open_row.items() if key != "steps"}
         return [*self.rows, {"step": self.step, "seconds": round(self.seconds, 2)} | means | self.measured]
 
-    def log(self, scores: Mapping[str, Tensor], seconds: float) -> None:
+    def update_average(self) -> None:
+        """One step of the average, if the recipe has one.
+
+        The singular vectors of spectral norm are copied instead: a mean of unit vectors is shorter than 1.
+        """
+        if not self.average:
+            return
+        self.average.update_parameters(self.player)
+        for (name, mean), current in zip(self.generator.named_buffers(), self.player.buffers(), strict=True):
+            if name.endswith((".0._u", ".0._v")):  # as torch's parametrization names them
+                mean.copy_(current)
+
+    def finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(
+            bool(value.isfinite().all()) for network in self.networks() for value in network.state_dict().values()
+        )
+
+    def log(self, scores: Mapping[str, float], seconds: float) -> None:
         """Count a step and add its scores to the epoch under way."""
         self.step += 1
         self.measured = {}
         self.seconds += seconds
         for name, value in {"steps": 1.0, **scores}.items():
-            self.open_row[name] = self.open_row.get(name, 0.0) + float(value)
+            self.open_row[name] = self.open_row.get(name, 0.0) + value
 
     def close_row(self) -> None:
         """End an epoch: its means become a row."""
@@ -90,7 +108,7 @@ class Run:
 
     def to(self, device: torch.device) -> "Run":
         """Networks and optimizer states to a device, convolutions in the memory order that is fast there."""
-        for network in self._networks():
+        for network in self.networks():
             network.to(device, memory_format=torch.channels_last)
         for optimizer in (self.g_optimizer, self.d_optimizer):
             for parameter, state in optimizer.state.items():
@@ -101,11 +119,12 @@ class Run:
 
     def eval(self) -> "Run":
         """Both networks in eval mode: no dropout, batch norm by its running statistics."""
-        for network in self._networks():
+        for network in self.networks():
             network.eval()
         return self
 
-    def _networks(self) -> list[nn.Module]:
+    def networks(self) -> list[nn.Module]:
+        """Player, discriminator, and the average if there is one."""
         return [self.player, self.discriminator, *([self.average] if self.average else [])]
 
     def draw_z(self, count: int, seed: int | None = 0) -> Tensor:
@@ -128,16 +147,21 @@ class Run:
         N is the number of `labels` or rows of `z` where given, else `count`. A conditional recipe without `labels`
         takes its classes in turn. Labels are classes, int64 [N], or shares of classes, float [N, classes]: each row a
         mixture, at least 0 and 1 in sum (to 1e-3). Raises ValueError on labels that do not exist, shares that are no
-        mixture, and shapes that do not fit.
+        mixture, shapes that do not fit, and a count below 1.
         """
+        labels = None if labels is None else torch.as_tensor(labels)
+        if labels is not None and not labels.ndim:
+            raise ValueError(f"labels={labels.item()}: give one for each image, as [{labels.item()}] * count")
+        if count < 1:
+            raise ValueError(f"count={count} must be at least 1")
         count = len(labels) if labels is not None else len(z) if z is not None else count
-        z = self.draw_z(count, seed) if z is None else z
+        z = self.draw_z(count, seed) if z is None else z.float()
         if z.shape != (count, self.recipe.z_dim):
             raise ValueError(f"z has the shape {list(z.shape)}, but this run takes [{count}, {self.recipe.z_dim}]")
         if labels is not None and not self.recipe.classes:
             raise ValueError(f"{self.recipe.name} does not know labels: leave `labels` out")
         classes = self.recipe.classes or 1
-        y = torch.arange(count) % classes if labels is None else _checked_labels(torch.as_tensor(labels), classes)
+        y = torch.arange(count) % classes if labels is None else _checked_labels(labels, classes)
         generator, device = self.generator, next(self.generator.parameters()).device
         training = generator.training
         generator.eval()
@@ -164,6 +188,8 @@ def _checked_labels(y: Tensor, classes: int) -> Tensor:
     """`y` as a generator takes it: classes, int64 [N], or shares of the classes, float32 [N, classes]."""
     if y.is_floating_point():
         return _checked_shares(y.float(), classes)
+    if y.dtype == torch.bool:
+        raise ValueError("labels are classes, whole numbers, not True and False")
     if y.ndim != 1:
         raise ValueError(f"labels must have the shape [{len(y)}], not {list(y.shape)}; shares of classes are floats")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:

@@ -5,15 +5,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -78,6 +79,14 @@ def mean_over_processes(accelerator: Accelerator, row: dict[str, float]) -> dict
         return row
     values = torch.tensor(list(row.values()), dtype=torch.float64, device=accelerator.device)
     return dict(zip(row, accelerator.reduce(values, "mean").tolist(), strict=True))
+
+
+def mean_buffers(accelerator: Accelerator, networks: Iterable[nn.Module]) -> None:
+    """Average the statistics of batch norm over the processes, each of which kept its own."""
+    if accelerator.num_processes > 1:
+        for buffer in (buffer for network in networks for buffer in network.buffers()):
+            if buffer.is_floating_point():
+                buffer.copy_(accelerator.reduce(buffer, "mean"))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -148,11 +157,22 @@ def deferred_interrupt(enabled: bool = True) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, previous)
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into, which gets the name `path` when it is complete; after an error the old one is there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with suppress(OSError):  # there is none, or not even its folder
+            partial.unlink()
+
+
 def write_whole(path: Path, raw: bytes) -> None:
     """Write a file that is there with all of `raw` or, after a crash, as it was before."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gantools import classify, data, distances, judge, neighbours
 from gantools.data import ImageSet
+from gantools.imageset import LARGEST
 from gantools.judge import JudgeError, Seen
 
 COUNT = 10_000  # images that a number is best taken of
@@ -157,6 +158,7 @@ def classification_accuracy(images: Tensor, labels: Tensor | Sequence[int], data
     """
     check_count(len(images))
     test = data.load(dataset, split="test")
+    _check_images(images, test)
     labels = _checked_labels(labels, len(images), len(test.classes))
     network = classify.train_classifier(data.quantised(images), labels, len(test.classes), seed)
     return classify.accuracy(network, test)
@@ -169,9 +171,11 @@ def memorisation(images: Tensor, dataset: str, train: ImageSet | None = None) ->
     default all of the data set that there is. About 1: new images. Near 0: copies. Above 1: unlike any real image.
     """
     check_count(len(images))
-    train, held_out = train or data.load(dataset), data.load(dataset, split="test")
-    if images.shape[1:] != held_out.images.shape[1:]:
-        raise JudgeError(f"images {list(images.shape)} cannot be compared with {list(held_out.images.shape)}")
+    train, held_out = data.load(dataset) if train is None else train, data.load(dataset, split="test")
+    if not len(train):
+        raise JudgeError("memorisation needs the images that the generator was trained on, and there is none")
+    for given in (images, train.images):
+        _check_images(given, held_out)
     return neighbours.memorisation(data.quantised(images), held_out.images, train.images)
 
 
@@ -202,6 +206,13 @@ def check_count(count: int) -> None:
     """Raises `JudgeError` where so few images say nothing."""
     if count < LEAST:
         raise JudgeError(f"{count} images are too few for a number: take at least {LEAST}, better {COUNT:,}")
+
+
+def _check_images(images: Tensor, real: ImageSet) -> None:
+    if images.shape[1:] != real.images.shape[1:]:
+        raise JudgeError(f"images {list(images.shape)} cannot be compared with {list(real.images.shape)}")
+    if not images.is_floating_point() or not images.isfinite().all() or images.abs().max() > LARGEST:
+        raise JudgeError(f"images of {real.name} must be finite floats in [-1, 1]")
 
 
 def _checked_labels(labels: Tensor | Sequence[int], count: int, classes: int) -> Tensor:

@@ -29,6 +29,7 @@ from gantools.runtime import (
     by_class,
     deferred_interrupt,
     keep_freed_memory,
+    mean_buffers,
     mean_over_processes,
     mix_seed,
     seed_step,
@@ -59,9 +60,11 @@ def fit(
     in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
     without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
     the numbers of each epoch and samples. The process keeps what memory it used (`runtime.keep_freed_memory`). Raises
-    `Diverged` for a loss that is no number, `CheckpointError` if `out` does not fit.
+    `Diverged` for a loss or a weight that is no number, `DataError` for images or labels that are none,
+    `CheckpointError` if `out` does not fit.
     """
     keep_freed_memory()
+    dataset.check()
     accelerator = Accelerator(
         mixed_precision="no", kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)]
     )
@@ -82,13 +85,15 @@ def fit(
             return generator(recipe.draw_z(len(y), device=device), y).float(), y
 
     def save() -> None:
+        if not run.finite():
+            raise Diverged(_post_mortem(run, scores, out))
         if out is not None and accelerator.is_main_process:
             checkpoint.save(run, out)
 
     quiet = not accelerator.is_main_process
     board = tensorboard.writer(log_dir, run.step) if log_dir and not quiet else nullcontext()
     bar = tqdm(None, recipe.name, total, file=sys.stdout, initial=run.step, mininterval=0.5, disable=quiet)
-    saved = perf_counter()
+    saved, scores = perf_counter(), {}
     with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, board as log, bar:
         while run.step < total and not interrupted():
             started = perf_counter()
@@ -102,7 +107,8 @@ def fit(
             real = random_affine(images.index_select(0, index), recipe.affine), labels[index]
 
             with torch.set_grad_enabled(not recipe.fresh_fakes):
-                generator.train(not recipe.eval_fakes)
+                generator.train(not recipe.eval_fakes)  # each step anew: `on_epoch` may have left either in eval mode
+                discriminator.train()
                 fake = fakes(real[1])
                 generator.train()
             weight = recipe.penalty_weight(run.step)
@@ -111,11 +117,11 @@ def fit(
                 g_batch = (recipe.g_batch or 0) // world
                 fake = fakes(askable[torch.randint(len(askable), (g_batch,), device=device)] if g_batch else real[1])
             scores |= g_step(recipe, run.discriminator, run.g_optimizer, real, fake, autocast)
-            if run.average:
-                run.average.update_parameters(run.player)
+            run.update_average()
 
+            scores = {name: float(value) for name, value in scores.items()}  # waits for the device: before the clock
             run.log(scores, perf_counter() - started)
-            if not math.isfinite(run.open_row["d_loss"] + run.open_row["g_loss"]):
+            if not math.isfinite(scores["d_loss"] + scores["g_loss"] + scores["penalty"]):
                 raise Diverged(_post_mortem(run, scores, out))
             bar.update()
             if run.step % steps_per_epoch == 0 or run.step == total:
@@ -133,14 +139,16 @@ def fit(
             if perf_counter() - saved > SAVE_EVERY:
                 save()
                 saved = perf_counter()
+    mean_buffers(accelerator, run.networks())
     save()
     accelerator.wait_for_everyone()
     if interrupted():
-        raise KeyboardInterrupt(f"stopped after step {run.step}" + (f"; saved in {out}" if out else ""))
+        kept = f"; saved in {out}: resume goes on there" if out else ""
+        raise KeyboardInterrupt(f"stopped after step {run.step}{kept}")
     return run.eval()
 
 
-def _post_mortem(run: Run, scores: dict[str, Tensor], out: str | Path | None) -> str:
-    values = ", ".join(f"{name}={float(value):.4g}" for name, value in scores.items())
+def _post_mortem(run: Run, scores: dict[str, float], out: str | Path | None) -> str:
+    values = ", ".join(f"{name}={value:.4g}" for name, value in scores.items())
     kept = f"; the last good checkpoint is in {out}" if out and checkpoint.resumable(out) else ""
     return f"{run.recipe.name} diverged at step {run.step}: {values}{kept}. A lower learning rate is the first remedy"

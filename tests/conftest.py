@@ -25,6 +25,7 @@ def clean_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("GANTOOLS_DATA", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("GANTOOLS_PROFILE", raising=False)
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     # Started in the background, Python ignores Ctrl-C; the tests that press it need it heard.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -68,12 +69,14 @@ def test_player_and_average_are_kept_apart(trained, folder):
 
 
 def test_the_folder_holds_three_files_and_no_pickle(folder):
-    assert sorted(files(folder)) == ["networks-7.safetensors", "optimizers-7.safetensors", "run.json"]
+    kinds = [re.sub("-[0-9a-f]{8}[.]", ".", name) for name in sorted(files(folder))]
+    assert kinds == ["networks-7.safetensors", "optimizers-7.safetensors", "run.json"]
 
 
 def test_a_later_checkpoint_replaces_the_files_of_the_earlier(recipe, tiny, folder):
     train.fit(recipe.change(steps=9, ema=0.9), tiny, folder, resume=True)
-    assert sorted(files(folder)) == ["networks-9.safetensors", "optimizers-9.safetensors", "run.json"]
+    kinds = [re.sub("-[0-9a-f]{8}[.]", ".", name) for name in sorted(files(folder))]
+    assert kinds == ["networks-9.safetensors", "optimizers-9.safetensors", "run.json"]
     assert train.load(folder).step == 9
 
 
@@ -226,7 +229,7 @@ def flip(path):
 @pytest.mark.parametrize("kind", ["networks", "optimizers"])
 @pytest.mark.parametrize("damage", [truncate, flip, lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
 def test_a_damaged_or_missing_weight_file_is_refused(folder, kind, damage):
-    path = folder / f"{kind}-7.safetensors"
+    (path,) = folder.glob(f"{kind}-7-*.safetensors")
     damage(path)
     with pytest.raises(CheckpointError, match="missing or damaged") as refusal:
         train.load(folder)
@@ -322,7 +325,10 @@ def test_a_write_that_dies_half_way_leaves_the_previous_checkpoint(trained, fold
     assert train.load(checkpoint.save(later, folder)).step == 9
 
 
-def test_another_form_of_the_same_step_does_not_harm_the_one_before(trained, folder, monkeypatch):
+@pytest.mark.parametrize("before", [32, 16])
+def test_another_form_of_the_same_step_does_not_harm_the_one_before(trained, folder, monkeypatch, before):
+    checkpoint.save(trained, folder, bits=before)
+    kept = train.load(folder).player.state_dict()
     write = checkpoint.write_whole
 
     def dying(path, raw):
@@ -332,7 +338,23 @@ def test_another_form_of_the_same_step_does_not_harm_the_one_before(trained, fol
 
     monkeypatch.setattr(checkpoint, "write_whole", dying)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(trained, folder, bits=16)
+        checkpoint.save(trained, folder, bits=before // 2)
+    assert_same_tensors(train.load(folder).player.state_dict(), kept)
+
+
+def test_another_run_at_the_same_step_does_not_harm_the_one_before(trained, folder, tiny, monkeypatch):
+    other = train.fit(trained.recipe.change(seed=1), tiny)
+    assert other.step == trained.step
+    write = checkpoint.write_whole
+
+    def dying(path, raw):
+        if path.name == "run.json":
+            raise OSError(28, "No space left on device")
+        write(path, raw)
+
+    monkeypatch.setattr(checkpoint, "write_whole", dying)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(other, folder)
     assert_same_tensors(train.load(folder).player.state_dict(), trained.player.state_dict())
 
 

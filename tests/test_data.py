@@ -756,3 +756,15 @@ def test_a_whole_number_of_numpy_is_one_and_a_truth_value_is_none():
     assert len(data.load("mnist", limit=np.int64(50))) == 50
     with pytest.raises(DataError, match="limit=True: expected a whole number"):
         data.load("mnist", limit=True)
+
+
+def test_the_test_split_of_an_own_set_has_the_classes_of_its_training_split():
+    pixels = np.zeros((10, 1, 28, 28), np.uint8)
+    for split, top in (("train", 9), ("test", 7)):
+        data.save(data.cache_dir() / "mine" / f"{split}.npz", pixels, np.minimum(np.arange(10), top))
+    assert data.load("mine").classes == data.load("mine", "test").classes == tuple("0123456789")
+
+
+def test_a_set_is_saved_as_npz_only(tmp_path):
+    with pytest.raises(DataError, match=r"mine: a data set is an \.npz file"):
+        data.save(tmp_path / "mine", np.zeros((1, 1, 28, 28), np.uint8), np.zeros(1, np.int64))

@@ -931,3 +931,8 @@ def test_the_first_direction_of_a_real_network_changes_more_than_the_average_one
         return (run.sample(z=z + direction) - run.sample(z=z)).square().mean().item()
 
     assert change(first) > 2 * sum(map(change, random)) / len(random)
+
+
+def test_points_cannot_be_walked_through(start):
+    with pytest.raises(ValueError, match="ring draws points, not images"):
+        explore.latent(start(recipes.get("ring")))

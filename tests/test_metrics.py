@@ -287,3 +287,8 @@ def test_too_few_images_an_epoch_are_refused():
 def test_a_run_on_data_without_a_judge_cannot_be_measured(recipe, tiny, start):
     with pytest.raises(JudgeError, match="no judge for 'tiny'"):
         train.fit(recipe.change(steps=5), tiny, on_epoch=metrics.during(100))
+
+
+def test_inception_has_no_use_for_points():
+    with pytest.raises(ValueError, match="ring draws points: Inception has no use for them"):
+        metrics.evaluate(train.load("ring"), count=100, extractor="inception")

@@ -209,3 +209,21 @@ def test_each_player_has_its_own_optimizer_with_the_recipes_numbers(start):
 
 def test_the_classes_are_those_of_the_data(mlp):
     assert mlp.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"labels": 7}, r"labels=7: give one for each image, as \[7\] \* count"),
+        ({"labels": torch.tensor([True, False])}, "not True and False"),
+        ({"count": 0}, "count=0 must be at least 1"),
+        ({"count": -1}, "count=-1 must be at least 1"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_refused_in_words(conditional, start, given, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        start(conditional).sample(**given)
+
+
+def test_z_in_float64_is_as_good(mlp):
+    assert torch.equal(mlp.sample(z=mlp.draw_z(3).double()), mlp.sample(3))

@@ -190,3 +190,14 @@ def test_outside_linux_no_library_is_opened(monkeypatch):
     monkeypatch.setattr(runtime.sys, "platform", "darwin")
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: pytest.fail(f"opened {name}"))
     runtime.keep_freed_memory()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "weights"
+    runtime.write_whole(path, b"old")
+    with pytest.raises(OSError, match="No space"), runtime.whole_file(path) as file:
+        file.write(b"ne")
+        raise OSError(28, "No space left on device")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    runtime.write_whole(path, b"new")
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]

@@ -698,3 +698,24 @@ def test_what_another_judge_saw_is_refused(real):
     other = Seen(replace(real.judge, dataset="other"), real.features, real.logits)
     with pytest.raises(JudgeError, match="these images were seen by the judge of other, not of mnist"):
         metrics.entropy(other, "mnist")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 255.0])
+def test_images_that_are_no_pixels_have_neither_memorisation_nor_cas(value):
+    images, labels = torch.full((100, 1, 28, 28), value), torch.arange(100) % 10
+    complaint = r"images of mnist must be finite floats in \[-1, 1\]"
+    with pytest.raises(JudgeError, match=complaint):
+        scores.memorisation(images, "mnist")
+    with pytest.raises(JudgeError, match=complaint):
+        scores.classification_accuracy(images, labels, "mnist")
+
+
+def test_cas_of_images_of_another_shape_is_refused_before_the_training(monkeypatch):
+    monkeypatch.setattr(classify, "train_classifier", None)
+    with pytest.raises(JudgeError, match="cannot be compared"):
+        scores.classification_accuracy(torch.zeros(100, 3, 32, 32), torch.arange(100) % 10, "mnist")
+
+
+def test_no_training_images_are_not_all_of_them(mnist):
+    with pytest.raises(JudgeError, match="trained on, and there is none"):
+        scores.memorisation(mnist.test.images[:200], "mnist", mnist.train[:0])

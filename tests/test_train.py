@@ -3,6 +3,8 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -262,6 +264,7 @@ def test_what_on_epoch_draws_does_not_change_the_run(tiny):
     def noisy(run):
         torch.rand(5)
         run.sample(3, seed=None)
+        run.eval()
 
     assert_same(train.fit(MLP, tiny, on_epoch=noisy), train.fit(MLP, tiny))
 
@@ -689,6 +692,69 @@ def test_a_loss_that_is_no_number_stops_the_run_and_the_last_good_checkpoint_sta
     assert kept.sample(8).isfinite().all()
 
 
+class LastGradient(nn.Module):
+    """A generator of one grey, whose gradient is NaN although its images and the loss are not."""
+
+    def __init__(self, z_dim, image_shape):
+        super().__init__()
+        self.grey = nn.Parameter(torch.zeros(1))
+        self.image_shape = image_shape
+
+    def forward(self, z, y=None):
+        grey = self.grey.clone()
+        if grey.requires_grad:
+            grey.register_hook(lambda gradient: gradient * math.nan)
+        return grey.view(-1, 1, 1, 1).expand(len(z), *self.image_shape)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_weights_that_are_lost_in_the_last_step_are_no_result(tiny, tmp_path, saved):
+    out = tmp_path / "run" if saved else None
+    with pytest.raises(train.Diverged, match="mlp-gan diverged at step 1: "):
+        train.fit(MLP.change(generator=LastGradient, steps=1), tiny, out)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_penalty_that_is_no_number_ends_the_training(tiny, monkeypatch):
+    monkeypatch.setattr("gantools.steps.gradient_penalty", lambda logits, x: logits.sum() * math.nan)
+    with pytest.raises(train.Diverged, match=r"diverged at step 1: .*penalty=nan"):
+        train.fit(MLP.change(r1=1.0), tiny)
+
+
+def test_an_average_of_spectrally_normed_layers_is_normed(tiny):
+    """Singular vectors keep their length; averaged they would be shorter, and the layers would stretch."""
+    changes = {"generator": partial(nets.CGANSNGenerator, width=8), "discriminator": partial(nets.CGANSNDiscriminator)}
+    run = train.fit(recipes.get("cgan-sn", **changes, ema=0.9, batch=8, steps=12), tiny)
+    vectors = [value for name, value in run.generator.named_buffers() if name.endswith(("._u", "._v"))]
+    assert len(vectors) > 4
+    assert [float(vector.norm()) for vector in vectors] == pytest.approx([1] * len(vectors), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "complaint"),
+    [
+        (torch.zeros(40, 1, 28, 28).double(), None, "float32; these are torch.float64"),
+        (torch.full((40, 1, 28, 28), math.nan), None, r"must be finite floats in \[-1, 1\], .* at most nan"),
+        (torch.full((40, 1, 28, 28), 255.0), None, r"must be finite floats in \[-1, 1\], .* at most 255"),
+        (None, torch.zeros(70, dtype=torch.int64), r"40 images need int64 labels \[40\], not \[70\]"),
+        (None, torch.zeros(40), "need int64 labels"),
+        (None, torch.full((40,), 10), "labels must lie in 0 to 9"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_before_anything_is_trained(tiny, tmp_path, images, labels, complaint):
+    given = {"images": tiny.images if images is None else images, "labels": tiny.labels if labels is None else labels}
+    broken = replace(tiny, **given)
+    with pytest.raises(data.DataError, match=complaint):
+        train.fit(MLP, broken, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_does_not_fit_the_data_leaves_no_folder(tmp_path, make_set):
+    with pytest.raises(ValueError, match="28"):
+        train.fit(recipes.get("cdcgan", batch=8), make_set(shape=(3, 32, 32)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_absurd_learning_rate_diverges_in_words(tiny):
     with pytest.raises(train.Diverged, match=r"diverged at step \d+: .*A lower learning rate") as stop:
         train.fit(MLP.change(d_lr=1e38, g_lr=1e38), tiny)
@@ -722,6 +788,8 @@ def test_two_processes_train_one_pair_of_networks(tmp_path, environment):
         assert start.keys() == ranks[0].keys()
         assert all(not torch.equal(start[key], ranks[0][key]) for key in start)
         assert len(list((tmp_path / name).iterdir())) == 3
+    # Batch norm's statistics and the average are of both processes.
+    assert_same_tensors(*(load_file(tmp_path / f"rgan-{rank}.safetensors") for rank in range(2)))
     assert train.load(tmp_path / "mlp-gan").step == 12
     # In its first epoch each process saw its half of the images, and together they saw all of them once.
     halves = [load_file(tmp_path / f"seen-{rank}.safetensors")["images"][:320] for rank in range(2)]

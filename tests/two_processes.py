@@ -49,7 +49,8 @@ penalty = mlp_gan.change(
     discriminator=Watching, r1=1.0, penalty_every=2, joint_d_batch=False, fresh_fakes=False, ema=0.9
 )
 acgan = recipes.get("acgan", discriminator=Naming, batch=20, g_batch=20, steps=3, balanced=True)
-for name, recipe in {"mlp-gan": mlp_gan, "penalty": penalty, "acgan": acgan}.items():
+rgan = recipes.get("rgan", batch=20, steps=3)
+for name, recipe in {"mlp-gan": mlp_gan, "penalty": penalty, "acgan": acgan, "rgan": rgan}.items():
     run = train.fit(recipe, digits, out / name)
     state = PartialState()  # as `fit` made it
     assert state.num_processes == 2, state
