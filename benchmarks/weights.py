@@ -53,9 +53,10 @@ REDUCED = 10_000  # MNIST train[:10000], the reduced set of the published condit
 SHIPPED: dict[str, Plan] = {
     "ring": Plan(recipes.get("ring")),
     "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),
-    "dcgan-mnist": Plan(recipes.get("dcgan-mnist")),
+    "dcgan-mnist": Plan(recipes.get("dcgan-mnist"), bits=8),
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False, bits=8),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
+    "cdcgan-mnist-10k": Plan(recipes.get("cdcgan"), REDUCED, discriminator=False, snapshots=False, bits=8),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED, discriminator=False),
     "rgan-mnist": Plan(
         recipes.get("rgan", steps=10_920, affine=0.4, lr_decay=0.3, decay_every=5), discriminator=False, snapshots=False
