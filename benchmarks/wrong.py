@@ -8,14 +8,12 @@ test images it got wrong, uint16, as "ARM SIZE SEED". Prints each accuracy.
 """
 
 import argparse
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import results
 
 from gantools.plan import MAIN
-from gantools.trials import Trial
 
 RESULTS = results.FOLDER / "wrong.npz"
 DOSES = {"real": 0.0, "classical": 0.0, "gan": 1.0}
@@ -27,11 +25,11 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the study's folder")
     out = parser.parse_args().out
     wrong = {}
-    for (arm, dose), size, seed in product(DOSES.items(), MAIN.sizes, range(MAIN.seeds)):
-        gan = f"{MAIN.gan.name}-{size}-{SUBSET}" if arm == "gan" else ""
-        trial = Trial(arm, size, dose, SUBSET, "cnn", gan, seed)
-        wrong[f"{arm} {size} {seed}"] = places = np.load(out / "wrong" / trial.file_name)
-        print(f"{trial}: {1 - len(places) / MAIN.tests:.4f}")
+    for trial in MAIN.trials():
+        if (trial.classifier, trial.subset) == ("cnn", SUBSET) and trial.dose == DOSES.get(trial.arm):
+            places = np.load(out / "wrong" / trial.file_name)
+            wrong[f"{trial.arm} {trial.size} {trial.seed}"] = places
+            print(f"{trial}: {1 - len(places) / MAIN.tests:.4f}")
     np.savez_compressed(RESULTS, **wrong)
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 LARGEST = 1.001  # of a pixel: rounding may lead out of [-1, 1]
-FLOAT_MAX = torch.finfo(torch.float32).max
 
 
 class DataError(ValueError):
@@ -34,10 +33,10 @@ class ImageSet:
     def check(self) -> None:
         """Raises `DataError` where the tensors are not what is said above: before a training, not within it."""
         images, labels = self.images, self.labels
-        largest = images.abs().max() if len(images) else torch.zeros(())
-        kind, limit = ("finite floats in [-1, 1]", LARGEST) if images.ndim == 4 else ("finite floats", FLOAT_MAX)
-        if images.dtype != torch.float32 or not largest <= limit:  # NaN is not, either
-            found = f"{images.dtype}, at most {largest:g}"
+        fine = are_pixels(images) if images.ndim == 4 else images.isfinite().all()
+        if images.dtype != torch.float32 or not fine:
+            kind = "finite floats in [-1, 1]" if images.ndim == 4 else "finite floats"
+            found = f"{images.dtype}, at most {images.abs().max() if len(images) else 0:g}"
             raise DataError(f"{self.name}: images must be {kind}, float32; these are {found} in absolute value")
         if labels.shape != (len(images),) or labels.dtype != torch.int64:
             raise DataError(
@@ -116,6 +115,11 @@ class ImageSet:
         values = to_uint8(self.images) if self.images.ndim == 4 else self.images  # points are not pixels
         content = values.numpy().tobytes() + self.labels.numpy().tobytes()
         return hashlib.sha256(str(tuple(self.images.shape)).encode() + content).hexdigest()
+
+
+def are_pixels(images: Tensor) -> bool:
+    """Whether these are floats in [-1, 1]; NaN is not."""
+    return images.is_floating_point() and bool((images.abs() <= LARGEST).all())
 
 
 def from_uint8(pixels: np.ndarray | Tensor) -> Tensor:

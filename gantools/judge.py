@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gantools import ASSETS
 from gantools.data import from_uint8, to_uint8
-from gantools.imageset import LARGEST
+from gantools.imageset import are_pixels
 from gantools.nets import ConvClassifier
 from gantools.runtime import write_whole
 
@@ -66,7 +66,7 @@ class Judge:
             raise JudgeError(
                 f"the judge of {self.dataset} sees images of the shape [N, {expected}], not {list(images.shape)}"
             )
-        if not images.is_floating_point() or not images.isfinite().all() or images.abs().max() > LARGEST:
+        if not are_pixels(images):
             raise JudgeError(f"the judge of {self.dataset} takes finite floats in [-1, 1]")
         parts = []
         for part in to_uint8(images).split(EMBED_BATCH):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gantools import classify, data, distances, judge, neighbours
 from gantools.data import ImageSet
-from gantools.imageset import LARGEST
+from gantools.imageset import are_pixels
 from gantools.judge import JudgeError, Seen
 
 COUNT = 10_000  # images that a number is best taken of
@@ -211,7 +211,7 @@ def check_count(count: int) -> None:
 def _check_images(images: Tensor, real: ImageSet) -> None:
     if images.shape[1:] != real.images.shape[1:]:
         raise JudgeError(f"images {list(images.shape)} cannot be compared with {list(real.images.shape)}")
-    if not images.is_floating_point() or not images.isfinite().all() or images.abs().max() > LARGEST:
+    if not are_pixels(images):
         raise JudgeError(f"images of {real.name} must be finite floats in [-1, 1]")
 
 

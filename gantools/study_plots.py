@@ -57,7 +57,7 @@ def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN, dpi
     where no size has rows of all arms.
     """
     axes, sizes = _axes(rows, classifier, ("real", *arms))
-    told = []
+    told, counts = [], set()
     for place, arm in enumerate(arms):
         found = [evidence.gain(rows, arm, size, classifier) for size in sizes]
         means, lows, highs = (
@@ -66,9 +66,9 @@ def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN, dpi
         aside = [size * 1.08 ** (place - (len(arms) - 1) / 2) for size in sizes]  # intervals side by side
         axes.plot(aside, means, marker=MARKERS[arm], markersize=5, linewidth=0.5, color=COLOURS[arm], label=arm)
         axes.vlines(aside, lows, highs, color=COLOURS[arm])
+        counts |= {len(f.values) for f in found}
         told.append(f"{arm} {means[0]:+.1f} at {sizes[0]:,}, {means[-1]:+.1f} at {sizes[-1]:,}")
     axes.axhline(0, color="black", linewidth=1)
-    counts = {len(evidence.gain(rows, arm, size, classifier).values) for arm in arms for size in sizes}
     subsets = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
     axes.set_yscale("symlog", linthresh=1, linscale=2)
     axes.set(ylabel=f"gain over real alone, points\n(95 % of the mean, {subsets} subsets)")
