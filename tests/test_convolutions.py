@@ -18,6 +18,7 @@ LAYERS = {
     "5×5 halving, odd tiles": (lambda: HalvingConv(4, 2), (3, 4, 20, 20), (3, 2, 10, 10)),
     "5×5 doubling": (lambda: DoublingConv(3, 5), (2, 3, 8, 8), (2, 5, 16, 16)),
     "5×5 doubling, odd side": (lambda: DoublingConv(4, 2), (3, 4, 7, 7), (3, 2, 14, 14)),
+    "5×5 doubling, with a bias": (lambda: DoublingConv(3, 5, bias=True), (2, 3, 8, 8), (2, 5, 16, 16)),
     "4×4 doubling": (lambda: DoublingConv(3, 5, 4), (2, 3, 4, 4), (2, 5, 8, 8)),
     "4×4 doubling, odd side": (lambda: DoublingConv(4, 2, 4), (3, 4, 7, 7), (3, 2, 14, 14)),
     "3×3 of one pixel": (lambda: SmallConvTranspose(4, 2, 3), (3, 4, 1, 1), (3, 2, 3, 3)),
@@ -43,10 +44,10 @@ def test_in_training_a_layer_has_the_values_and_gradients_of_the_library(layer_a
         expected = layer(x)
     assert expected.shape == out_shape
     pull = torch.randn_like(expected)
-    gradients = torch.autograd.grad(expected, [x, layer.weight], pull)
+    gradients = torch.autograd.grad(expected, [x, *layer.parameters()], pull)
     with patch.object(nn.Conv2d, "forward", fail), patch.object(nn.ConvTranspose2d, "forward", fail):
         torch.testing.assert_close(layer(x), expected)
-        torch.testing.assert_close(torch.autograd.grad(layer(x), [x, layer.weight], pull), gradients)
+        torch.testing.assert_close(torch.autograd.grad(layer(x), [x, *layer.parameters()], pull), gradients)
 
 
 def test_its_gradients_have_gradients_as_a_penalty_needs_them(layer_and_images):

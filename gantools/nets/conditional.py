@@ -130,13 +130,12 @@ class CGANSNGenerator(nn.Module):
             nn.Unflatten(1, (1, 3, 3)),
         )
         layers: list[nn.Module] = []
-        for before, kernel, stride in ((width + 1, 4, 1), (width, 4, 2), (width, 5, 2)):  # to 6×6, 14×14, 31×31
-            layers += [
-                nn.ConvTranspose2d(before, width, kernel, stride),
-                nn.LeakyReLU(0.2),
-                nn.BatchNorm2d(width, **KERAS_BATCH_NORM),
-            ]
-        layers.insert(-2, nn.ZeroPad2d((-1, -2, -1, -2)))  # TensorFlow's "same" cuts 31 to 28, one pixel in front
+        for growing in (
+            nn.ConvTranspose2d(width + 1, width, 4),  # 6×6
+            nn.ConvTranspose2d(width, width, 4, stride=2),  # 14×14
+            DoublingConv(width, width, bias=True),  # 28×28: TensorFlow's "same" cuts 31, one pixel in front
+        ):
+            layers += [growing, nn.LeakyReLU(0.2), nn.BatchNorm2d(width, **KERAS_BATCH_NORM)]
         last = ConvToFew(width, _only_28(image_shape), 10, padding=4)
         self.layers = nn.Sequential(*layers, nn.ZeroPad2d((0, 1, 0, 1)), last, nn.Sigmoid())
         keras_start(self)

@@ -60,14 +60,14 @@ class HalvingConv(nn.Conv2d):
 
 
 class DoublingConv(nn.ConvTranspose2d):
-    """Transposed, 5×5 or 4×4, stride 2, no bias: maps [N, C, S, S] → [N, O, 2·S, 2·S].
+    """Transposed, 5×5 or 4×4, stride 2: maps [N, C, S, S] → [N, O, 2·S, 2·S].
 
     The full output has 2·S + 3 pixels (4×4: 2·S + 2); one is cut before the maps, and two (4×4: one) behind them. It is
     a 3×3 (4×4: 2×2) convolution of stride 1 to four times the maps, which are the pixels of 2×2 blocks.
     """
 
-    def __init__(self, before: int, after: int, kernel: int = 5) -> None:
-        super().__init__(before, after, kernel, stride=2, padding=1, bias=False)
+    def __init__(self, before: int, after: int, kernel: int = 5, bias: bool = False) -> None:
+        super().__init__(before, after, kernel, stride=2, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         side, odd = 2 * x.shape[-1], self.kernel_size[0] % 2
@@ -75,7 +75,8 @@ class DoublingConv(nn.ConvTranspose2d):
             return super().forward(x)[:, :, :side, :side]
         kernels = pixel_unshuffle(pad(self.weight, (odd, 0, odd, 0)), 2).flip(2, 3).transpose(0, 1)  # [4·O, C, …]
         maps = pixel_shuffle(convolve(pad(x, (1, 1, 1, 1)), kernels), 2)  # of 4×4: 2·S + 2 pixels
-        return maps if odd else maps[:, :, 1:-1, 1:-1]
+        maps = maps if odd else maps[:, :, 1:-1, 1:-1]
+        return maps if self.bias is None else maps + self.bias.view(-1, 1, 1)
 
 
 class SmallConvTranspose(nn.ConvTranspose2d):
