@@ -20,7 +20,7 @@ from gantools.data import DataError, ImageSet
 from gantools.nets import ConvClassifier, SmallConvClassifier
 from gantools.run import Run
 from gantools.runtime import mix_seed
-from gantools.verdict import Check, likeness, paired_error
+from gantools.verdict import Check, likeness, reach
 
 STEPS = 2_400  # of the GAN
 HELD_OUT, LEAST_HELD_OUT, LEAST = 0.2, 3, 10  # share of a class, images of a class; images that a class must have
@@ -113,8 +113,6 @@ def enlarge(
         real_right = _right(rest, held_out, seed, bar)
         bent_right = _right(rest, held_out, seed, bar, augment=warped)
         right = _right(_joined(rest, generated), held_out, seed, bar)
-    error, freedom = paired_error(right - real_right)
-    bent_error, bent_freedom = paired_error(right - bent_right)
     named = classify.predictions(namer, held_out.images) == held_out.labels
     real_agreement = classify.accuracy_per_class(named, held_out.labels, len(run.classes))
     worst = int((agreement - real_agreement).argmin())
@@ -123,10 +121,8 @@ def enlarge(
         real_accuracy=float(real_right.mean()),
         bent_accuracy=float(bent_right.mean()),
         accuracy=float(right.mean()),
-        error=error,
-        freedom=freedom,
-        bent_error=bent_error,
-        bent_freedom=bent_freedom,
+        reach=reach(right - real_right),
+        bent_reach=reach(right - bent_right),
         real_agreement=float(real_agreement.mean()),
         agreement=float(agreement.mean()),
         worst_class=run.classes[worst],

@@ -24,10 +24,8 @@ class Check:
     real_accuracy: float  # on them, of classifiers trained on the rest
     accuracy: float  # the same, with the generated images added
     bent_accuracy: float  # the same, without them, but each batch of real images bent
-    error: float  # standard error of the gain
-    freedom: float  # degrees of freedom of that
-    bent_error: float  # the same two for what is gained over bending
-    bent_freedom: float
+    reach: float  # how far 95 % of the gain lie either way
+    bent_reach: float  # the same for what is gained over bending
     real_agreement: float  # of held-out images, the share that one classifier names as labelled: mean of the classes
     agreement: float  # of all images drawn, the share that it names as asked: mean of the classes
     worst_class: str  # the one that falls furthest below real images
@@ -49,13 +47,12 @@ class Check:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % of the gain, for this split and this GAN."""
-        reach = student(self.freedom) * self.error
-        return self.gain - reach, self.gain + reach
+        return self.gain - self.reach, self.gain + self.reach
 
     @property
     def beats_bending(self) -> bool:
         """Whether 95 % of the gain over bent images lie above 0."""
-        return self.accuracy - self.bent_accuracy > student(self.bent_freedom) * self.bent_error
+        return self.accuracy - self.bent_accuracy > self.bent_reach
 
     @property
     def verdict(self) -> str:
@@ -145,6 +142,12 @@ def _variance(classifier: ConvClassifier, images: ImageSet) -> float:
     """The mean over the classes, by the names that the classifier gives: wrong labels are no variety."""
     seen, named = classify.features(classifier, images.images), classify.predictions(classifier, images.images)
     return float(metrics.class_variances(seen, named, len(images.classes)).nanmean())
+
+
+def reach(differences: Tensor) -> float:
+    """How far a 95 % interval of the mean of differences [seeds, images] lies either way. Raises as `paired_error`."""
+    error, freedom = paired_error(differences)
+    return student(freedom) * error
 
 
 def paired_error(differences: Tensor) -> tuple[float, float]:

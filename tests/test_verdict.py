@@ -6,18 +6,15 @@ import torch
 from torch import nn
 
 from gantools.data import DataError, ImageSet
-from gantools.evidence import student
-from gantools.verdict import Check, likeness, paired_error
+from gantools.verdict import Check, likeness, paired_error, reach
 
 GOOD = Check(
     held_out=200,
     real_accuracy=0.9,
     accuracy=0.95,
     bent_accuracy=0.92,
-    error=0.01,
-    freedom=60,  # at which 95 % are two standard errors
-    bent_error=0.01,
-    bent_freedom=60,
+    reach=0.02,
+    bent_reach=0.02,
     real_agreement=0.9,
     agreement=0.9,
     worst_class="b",
@@ -32,25 +29,24 @@ GOOD = Check(
 )
 
 
-def test_the_interval_is_students():
+def test_the_interval_lies_around_the_gain():
     assert GOOD.gain == pytest.approx(0.05)
     assert GOOD.interval == pytest.approx((0.03, 0.07))
-    assert replace(GOOD, freedom=2).interval == pytest.approx((0.05 - 0.04303, 0.05 + 0.04303)), "of few classifiers"
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "verdict"),
+    ("gain", "reach", "verdict"),
     [
-        (0.05, 0.01, "worth using: accuracy 0.5000 → 0.5500 (+0.0500)"),
-        (0.05, 0.024, "worth using"),
-        (0.05, 0.026, "not worth using: no measurable gain (+0.0500, from -0.0020 to +0.1020)"),
+        (0.05, 0.02, "worth using: accuracy 0.5000 → 0.5500 (+0.0500)"),
+        (0.05, 0.048, "worth using"),
+        (0.05, 0.052, "not worth using: no measurable gain (+0.0500, from -0.0020 to +0.1020)"),
         (0.0, 0.0, "not worth using: no measurable gain"),
-        (-0.05, 0.026, "not worth using: no measurable gain"),
-        (-0.05, 0.024, "do not use: classifiers get worse with them (-0.0500)"),
+        (-0.05, 0.052, "not worth using: no measurable gain"),
+        (-0.05, 0.048, "do not use: classifiers get worse with them (-0.0500)"),
     ],
 )
-def test_the_interval_of_the_gain_decides(gain, error, verdict):
-    check = replace(GOOD, real_accuracy=0.5, accuracy=0.5 + gain, error=error, bent_accuracy=0.5)
+def test_the_interval_of_the_gain_decides(gain, reach, verdict):
+    check = replace(GOOD, real_accuracy=0.5, accuracy=0.5 + gain, reach=reach, bent_accuracy=0.5)
     assert check.verdict.startswith(verdict)
 
 
@@ -60,7 +56,7 @@ def test_a_gain_that_bending_gives_too_is_not_worth_a_gan(bent, worth):
     assert verdict.startswith("worth using") == worth
     instead = f"bend your images instead: accuracy 0.9000 → 0.9500 (+0.0500), bent real images give {bent:.4f}"
     assert (verdict == instead) == (not worth)
-    assert replace(GOOD, bent_accuracy=bent, error=0.1).verdict.startswith("not worth using: no measurable gain")
+    assert replace(GOOD, bent_accuracy=bent, reach=0.2).verdict.startswith("not worth using: no measurable gain")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +167,14 @@ def test_the_error_grows_where_classifiers_disagree():
     assert 2 < paired_error(apart)[1] < 4 < paired_error(alike)[1]
 
 
+def test_the_interval_of_few_classifiers_is_students():
+    differences = torch.zeros(2, 100)
+    differences[0, :30] = 1  # all that is gained comes from one of two seeds: one degree of freedom, nearly
+    error, freedom = paired_error(differences)
+    assert 1 < freedom < 1.1
+    assert reach(differences) == pytest.approx(12.706 * error)
+
+
 @pytest.mark.parametrize("seeds", [0, 1])
 def test_one_classifier_does_not_say_how_much_a_seed_matters(seeds):
     with pytest.raises(ValueError, match=f"differences of {seeds} seeds"):
@@ -184,8 +188,7 @@ def test_of_100_intervals_of_no_gain_five_miss_0_where_seeds_matter_most():
         shift = 0.02 * torch.randn(5, 1, generator=source)  # what a seed gains or loses on all images
         drawn = torch.rand(5, 5_000, generator=source)
         differences = (drawn < 0.1 + shift / 2).double() - (drawn > 0.9 + shift / 2).double()
-        error, freedom = paired_error(differences)
-        missed += float(differences.mean().abs()) > student(freedom) * error
+        missed += float(differences.mean().abs()) > reach(differences)
     assert 30 <= missed <= 70
 
 
@@ -194,8 +197,7 @@ def test_few_differences_are_no_certainty(gained, clear):
     """McNemar's exact test takes six of six for significant at 5 %, not five of five."""
     differences = torch.zeros(3, 200)
     differences[:, :gained] = 1
-    error, freedom = paired_error(differences)
-    assert (gained / 200 > student(freedom) * error) is clear
+    assert (gained / 200 > reach(differences)) is clear
 
 
 def test_no_difference_at_all_is_no_certainty_either():
