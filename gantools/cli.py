@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("sample", help="draw images from a run")
     command.add_argument("run_folder", metavar="RUN", help="a folder, or a shipped run (see info)")
     command.add_argument("--count", type=int, default=64, metavar="N", help="images (default: 64)")
-    command.add_argument("--label", type=int, metavar="N", help="the class to draw (conditional runs)")
+    command.add_argument("--label", metavar="CLASS", help="the class to draw, by name or number (conditional runs)")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of z (default: 0)")
     command.add_argument(
         "--out", type=Path, default=Path("samples.png"), metavar="FILE.png", help="default: samples.png"
@@ -156,7 +156,7 @@ def _sample(options: argparse.Namespace) -> None:
     if options.count < 1:
         raise ValueError(f"--count {options.count} must be at least 1")
     run = train.load(options.run_folder)
-    labels = None if options.label is None else [options.label] * options.count
+    labels = None if options.label is None else [run.label_of(options.label)] * options.count
     if len(run.recipe.image_shape) != 3:
         raise ValueError(f"{run.recipe.name} draws points, not images")
     images = run.sample(options.count, labels=labels, seed=options.seed)

@@ -34,14 +34,16 @@ class LatentExplorer(Exhibit):
     status: widgets.HTML
 
 
-def latent(run: Run, *, label: int = 0, directions: int = 4, seed: int = 0) -> LatentExplorer:
+def latent(run: Run, *, label: int | str = 0, directions: int = 4, seed: int = 0) -> LatentExplorer:
     """A walk through the latent space: one slider between two points, one for each of the strongest directions.
 
     "New points" draws both ends of the walk again. The directions are those along which the images change most
-    (`principal_directions`). A conditional run shows the class `label`. Raises ValueError for a run that draws points.
+    (`principal_directions`). A conditional run shows the class `label`, a name or a number. Raises ValueError for a run
+    that draws points, or knows no such class.
     """
     if len(run.recipe.image_shape) != 3:
         raise ValueError(f"{run.recipe.name} draws points, not images: there is nothing to look at")
+    label = run.label_of(label) if isinstance(label, str) else label
     axes = principal_directions(run, directions, seed, label=label)
     walk = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="walk A → B")
     pulls = tuple(
@@ -115,13 +117,15 @@ class Writer(Exhibit):
     status: widgets.HTML
 
 
-def word(run: Run, text: str = "gantools", *, seed: int = 0) -> Writer:
+def word(run: Run, text: str | None = None, *, seed: int = 0) -> Writer:
     """A text in generated handwriting, of at most 40 characters; the slider goes from one style to another.
 
+    Without `text` it is "gantools", or the first characters of a run that does not know these letters.
     All letters share one z, or each has its own; "new z" draws them again. A letter without a class of its own is
     written in the other case; the status says which characters had to be left out. Raises ValueError where the run
-    knows no classes, or its classes are more than single characters.
+    knows no classes, or its classes are more than single characters; TypeError for a text that is none.
     """
+    text = handwriting.some_text(run) if text is None else text
     preview = previews.written(run, text, seed)
     field = widgets.Text(text, description="text")
     style = widgets.FloatSlider(0.0, min=0.0, max=1.0, step=0.01, description="style A → B")
@@ -159,10 +163,12 @@ class Gallery(Exhibit):
 def gallery(runs: Mapping[str, Run], *, seed: int = 0) -> Gallery:
     """Pick a run by its title and one of its classes: 32 samples, drawn again by "new z".
 
-    Raises ValueError where there are no runs.
+    Raises ValueError where there are no runs, or one draws points.
     """
     if not runs:
         raise ValueError('a gallery needs at least one run by its title, such as {"MNIST": run}')
+    if points := [title for title, run in runs.items() if len(run.recipe.image_shape) != 3]:
+        raise ValueError(f"{points[0]} draws points, not images: there is nothing to look at")
     title = widgets.Dropdown(options=list(runs), description="data set")
     label = widgets.Dropdown(options=_class_options(runs[title.value]), description="class")
     resample = widgets.Button(description="new z", icon="random")

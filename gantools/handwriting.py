@@ -11,14 +11,19 @@ from gantools.run import Run
 from gantools.walks import between
 
 LONGEST = 40  # characters of one text
+WORD = "gantools"  # where the reader has none
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text as a run writes it: the label of each letter, None for a space; `remark` says what had to be left out."""
+    """A text as a run writes it: the label of each letter, None for a space; `remark` says what had to be left out.
+
+    `unknown` are the characters that the run does not know.
+    """
 
     labels: tuple[int | None, ...]
     remark: str
+    unknown: tuple[str, ...]
 
 
 def characters(run: Run) -> dict[str, int]:
@@ -37,8 +42,18 @@ def characters(run: Run) -> dict[str, int]:
     return {name: label for label, name in enumerate(run.classes)}
 
 
+def some_text(run: Run) -> str:
+    """A word that the run can write: "gantools", or its first characters."""
+    return WORD if not spell(WORD, run).unknown else "".join(run.classes[: len(WORD)])
+
+
 def spell(text: str, run: Run) -> Spelling:
-    """The first `LONGEST` characters of a text; a letter without a class of its own is written in the other case."""
+    """The first `LONGEST` characters of a text; a letter without a class of its own is written in the other case.
+
+    Raises TypeError for a text that is none, else as `characters`.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text={text!r} is no text: write it in quotes")
     known, text = characters(run), unicodedata.normalize("NFC", text)
     remarks = [] if text.strip() else ["Type something to write"]
     if len(text) > LONGEST:
@@ -51,8 +66,9 @@ def spell(text: str, run: Run) -> Spelling:
         else:
             labels.append(label)
     if unknown:
-        remarks.append(f"cannot write: {', '.join(unknown)} (this run knows {''.join(known)})")
-    return Spelling(tuple(labels), "; ".join(remarks))
+        shown = ", ".join(character if character.isprintable() else ascii(character) for character in unknown)
+        remarks.append(f"cannot write: {shown} (this run knows {''.join(known)})")
+    return Spelling(tuple(labels), "; ".join(remarks), tuple(unknown))
 
 
 def styles(run: Run, share: float, *, together: bool, seed: int = 0) -> Tensor:

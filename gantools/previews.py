@@ -70,20 +70,28 @@ def written(run: Run, text: str, seed: int) -> str:
     sheet = _light(tile(case, CASE_COLUMNS), f"The characters {''.join(run.classes)}, generated from one z")
     lines = [tile(handwriting.write(run, spelling.labels, point), 1, LETTER_ZOOM) for point in z]
     caption = f"all {count} characters of this run, and “{text[: handwriting.LONGEST]}” in generated handwriting"
+    if all(label is None for label in spelling.labels):
+        caption = f"all {count} characters of this run"
     caption = "; ".join(filter(None, (caption, spelling.remark)))
     ends, width = ("style A", "style B"), min(lines[0].shape[1], WIDEST)
     return _turning(caption, sheet, [_light(line, "") for line in lines], ends, "way between two styles", width)
 
 
 def rows(runs: Mapping[str, Run], seed: int) -> str:
-    """A row of samples of each run by its title; of a conditional run its first classes in turn."""
+    """A row of samples of each run by its title; of a conditional run its classes, some of many."""
     figures = []
     for title, run in runs.items():
-        names = run.classes[:GALLERY] if run.recipe.classes else ()
-        about = f"{title}: {', '.join(names) or 'no classes'}"
-        picture = plots.grid(run.sample(GALLERY, seed=seed), GALLERY, alt=f"{GALLERY} generated images, {about}")
+        labels = _some_of_each(run.recipe.classes) if run.recipe.classes else None
+        about = f"{title}: {', '.join(dict.fromkeys(run.classes[label] for label in labels or ())) or 'no classes'}"
+        images = run.sample(GALLERY, labels=labels, seed=seed)
+        picture = plots.grid(images, GALLERY, alt=f"{GALLERY} generated images, {about}")
         figures.append(f"<div>{html.escape(about)}<br>{picture._repr_html_()}</div>")
-    return _figure("samples of each run, its classes in turn", "".join(figures))
+    return _figure("samples of each run", "".join(figures))
+
+
+def _some_of_each(classes: int) -> list[int]:
+    """Labels for a row of the gallery: all classes in turn, or of more than it holds some, evenly."""
+    return [place * classes // GALLERY if classes > GALLERY else place % classes for place in range(GALLERY)]
 
 
 def _light(pixels: np.ndarray, alt: str) -> Picture:

@@ -133,6 +133,19 @@ class Run:
         source.seed() if seed is None else source.manual_seed(seed)
         return self.recipe.draw_z(count, source=source)
 
+    def label_of(self, name: str) -> int:
+        """The label of a class, by its name; digits that are no name are the label itself.
+
+        Raises ValueError where the run has no such class.
+        """
+        if not self.recipe.classes:
+            raise ValueError(f"{self.recipe.name} does not know labels")
+        if name in self.classes:
+            return self.classes.index(name)
+        if name.isdecimal() and int(name) < len(self.classes):
+            return int(name)
+        raise ValueError(f"there is no class {name!r}: choose of {', '.join(self.classes)}")
+
     @torch.no_grad()
     def sample(
         self,

@@ -154,6 +154,15 @@ def test_sample_draws_one_class_of_a_conditional_run(conditional, tiny, monkeypa
     assert np.array_equal(imageio.imread("sevens.png"), plots.tile(run.sample(labels=[7, 7, 7])))
 
 
+def test_a_class_is_sampled_by_its_name(capsys):
+    assert cli.main(["sample", "rgan-emnist-byclass", "--label", "q", "--count", "3", "--out", "q.png"]) == 0
+    run = train.load("rgan-emnist-byclass")
+    assert np.array_equal(imageio.imread("q.png"), plots.tile(run.sample(labels=[run.classes.index("q")] * 3)))
+    assert "there is no class 'ä': choose of 0, 1, 2" in refusal(
+        capsys, "sample", "rgan-emnist-byclass", "--label", "ä"
+    )
+
+
 def test_sample_takes_a_shipped_run_by_name(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(checkpoint, "ASSETS", tmp_path / "assets")
     checkpoint.save(train.load(trained), tmp_path / "assets" / "checkpoints" / "digits", networks_only=True, bits=16)

@@ -232,6 +232,14 @@ def test_a_class_that_does_not_exist_is_refused(tints, run):
         explore.latent(run, label=1)
 
 
+def test_a_class_may_be_named(tints):
+    named = tints()
+    named.data["classes"] = list("abcdefghij")
+    assert explore.latent(named, label="h").picture.value == explore.latent(named, label=7).picture.value
+    with pytest.raises(ValueError, match="there is no class 'z'"):
+        explore.latent(named, label="z")
+
+
 # The classes
 
 
@@ -726,6 +734,28 @@ def test_the_controls_of_a_word_are_in_the_box_each_with_a_name(scribe):
     assert exhibit.text.value == "gantools"
 
 
+def test_without_a_text_a_run_writes_what_it_can(scribe):
+    assert explore.word(scribe()).text.value == "gantools"
+    digits = explore.word(scribe("0123456789"))
+    assert digits.text.value == "01234567"
+    assert "“01234567” in generated handwriting" in digits.preview
+    assert digits.status.value == ""
+
+
+def test_a_text_of_which_nothing_can_be_written_is_not_announced(scribe):
+    assert "generated handwriting" not in explore.word(scribe("0123456789"), "gantools").preview
+
+
+def test_what_is_no_text_is_refused(scribe):
+    with pytest.raises(TypeError, match="text=7 is no text: write it in quotes"):
+        explore.word(scribe(), 7)
+
+
+def test_characters_that_cannot_be_seen_are_named_by_their_code(scribe):
+    status = explore.word(scribe(), "a\u200bb").status.value
+    assert "\\u200b" in status and "\u200b" not in status
+
+
 # The gallery
 
 
@@ -781,6 +811,17 @@ def test_a_gallery_draws_new_z_each_time_and_keeps_the_class(tints):
         pictures.append(exhibit.picture.value)
     assert len(set(pictures)) == 3
     assert exhibit.status.value == "digits, 3"
+
+
+def test_of_many_classes_the_preview_shows_some_from_all_over(scribe):
+    preview = explore.gallery({"letters": scribe()}).preview
+    assert "letters: a, b, d, e, g, i, j, l, n, o, q, r, t, v, w, y" in preview
+
+
+def test_a_gallery_of_points_is_refused(tints, start):
+    points = start(recipes.get("ring"))
+    with pytest.raises(ValueError, match="ring of eight draws points, not images"):
+        explore.gallery({"digits": tints(), "ring of eight": points})
 
 
 def test_a_gallery_without_runs_is_refused():

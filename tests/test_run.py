@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -66,6 +68,20 @@ def test_labels_are_respected_and_taken_in_turn_where_none_are_given(conditional
     assert torch.equal(shades.sample(labels=[7, 0, 7])[:, 0, 0, 0], grey[[7, 0, 7]])
     assert torch.equal(shades.sample(labels=torch.tensor([3]))[:, 0, 5, 5], grey[[3]])
     assert torch.equal(shades.sample(12)[:, 0, 0, 0], grey[[*range(10), 0, 1]])
+
+
+def test_a_class_has_a_name_which_wins_over_its_number(conditional, start):
+    shades = start(conditional)
+    shades.data["classes"] = ["9", "A", *"bcdefghi"]
+    assert [shades.label_of(name) for name in ("9", "A", "i", "0", "8")] == [0, 1, 9, 0, 8]
+    for name in ("a", "10", "-1", "²", ""):
+        with pytest.raises(ValueError, match=re.escape(f"there is no class {name!r}: choose of 9, A, b, c")):
+            shades.label_of(name)
+
+
+def test_a_run_without_labels_has_no_class_of_any_name(mlp):
+    with pytest.raises(ValueError, match="mlp-gan does not know labels"):
+        mlp.label_of("7")
 
 
 @pytest.mark.parametrize("labels", [[0, 10], [-1, 3]])
