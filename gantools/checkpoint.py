@@ -93,6 +93,7 @@ def save(
         "files": files,
         "rows": run.rows,
         "open_row": run.open_row,
+        "measured": run.measured,
     }
     write_whole(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
     for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
@@ -125,6 +126,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
         raise CheckpointError(f"{folder}/run.json does not fit the recipe {base.name!r}: {error}") from error
     run.step, run.seconds = about["step"], about["seconds"]
     run.rows, run.open_row, run.folder = about["rows"], about["open_row"], folder
+    run.measured = about.get("measured", {})
     run.whole = "optimizers" in about["files"]
     _fill_networks(run, _tensors(folder, about, "networks"), folder)
     if run.whole:

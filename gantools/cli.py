@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import torch
 import yaml
 from accelerate import PartialState
+from tqdm import tqdm
 
 from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, study, train
 from gantools.recipe import RecipeError
@@ -52,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field (`recipe NAME` lists them)"
     )
-    command.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
+    command.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: runs/RECIPE, of a file runs/ and its name"
+    )
     command.add_argument("--log-dir", type=Path, metavar="FOLDER", help="log to TensorBoard")
     command.add_argument("--samples", action="store_true", help="a picture after each epoch, in OUT/samples")
     command.add_argument("--measure", type=int, metavar="N", help="FD and IS of N images after each epoch")
@@ -120,7 +123,7 @@ def _train(options: argparse.Namespace) -> None:
     recipe = recipes.read(options.recipe) if from_file else recipes.get(options.recipe)
     recipe = recipe.with_text(dict(_assignment(text) for text in options.set))
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)
-    out = options.out or Path("runs") / recipe.name
+    out = options.out or Path("runs") / (Path(options.recipe).stem if from_file else recipe.name)
     hooks: list[Callable[[Run], object]] = []
     if options.measure is not None:
         judge.load(dataset.name)  # without one: now, and not after the first epoch
@@ -133,13 +136,17 @@ def _train(options: argparse.Namespace) -> None:
     def after_epoch(run: Run) -> None:
         for hook in hooks:
             hook(run)
+        tqdm.write(f"step {run.step:,}: {_last_row(run)}", file=sys.stdout)
 
     run = train.fit(recipe, dataset, out, resume=options.resume, on_epoch=after_epoch, log_dir=options.log_dir)
     if not PartialState().is_main_process:
         return
-    shown = ("d_loss", "g_loss", "frechet_distance", "inception_score")
-    last = ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key in shown)
-    print(f"{out}: {run.step:,} steps in {run.seconds:.0f} s, {last}")
+    print(f"{out}: {run.step:,} steps in {run.seconds:.0f} s, {_last_row(run)}")
+
+
+def _last_row(run: Run) -> str:
+    shown = ("d_loss", "g_loss", "real_accuracy", "fake_accuracy", "frechet_distance", "inception_score")
+    return ", ".join(f"{key} {value:.3f}" for key, value in run.history[-1].items() if key in shown)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -129,9 +129,14 @@ class Recipe:
         return self.change(**fields)
 
     def to_yaml(self) -> str:
-        """The recipe as a file that `recipes.read` takes back."""
+        """The recipe as a file that `recipes.read` takes back, below notes on what an edit cannot change."""
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.scalars().items()}
-        return yaml.safe_dump({"recipe": self.name} | plain, sort_keys=False, default_flow_style=None)
+        notes = (
+            f"networks and loss, to be changed in Python only: {', '.join(list(self.objects().values())[1:])}",
+            "image_shape and classes follow the data" + ("; epochs count only where steps is null" * bool(self.steps)),
+        )
+        lines = yaml.safe_dump({"recipe": self.name} | plain, sort_keys=False, default_flow_style=None)
+        return "".join(f"# {note}\n" for note in notes) + lines
 
     def scalars(self) -> dict[str, Any]:
         """Every field that a file may hold: all but the networks and the loss."""
@@ -181,6 +186,10 @@ class Recipe:
         if len(shape) != 1 + len(self.image_shape):
             made = "points" if len(self.image_shape) == 1 else "images"
             raise ValueError(f"recipe {self.name} makes {made}; it cannot learn from data of the shape {list(shape)}")
+        if self.shift >= shape[-1]:
+            raise ValueError(
+                f"recipe {self.name}: shift={self.shift} moves an image of {shape[-1]} pixels out of sight"
+            )
         return self.change(image_shape=tuple(shape[1:]), classes=len(classes) if self.classes else 0)
 
     def draw_z(self, count: int, device: torch.device | str = "cpu", source: torch.Generator | None = None) -> Tensor:

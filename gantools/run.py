@@ -37,7 +37,7 @@ class Run:
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
     open_row: Row = field(default_factory=dict)
-    measured: Row = field(default_factory=dict)  # what `metrics.during` found in the epoch under way; not saved
+    measured: Row = field(default_factory=dict)  # what `metrics.during` found in the epoch under way
     folder: Path | None = None  # where it was saved or loaded from
     whole: bool = True  # False: loaded from networks alone, to sample and be judged
 

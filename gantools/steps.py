@@ -1,6 +1,7 @@
 """One step of each player: `d_step` for the discriminator, `g_step` for the generator."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -60,20 +61,32 @@ def g_step(
 ) -> dict[str, Tensor]:
     """One update of G: its fakes, given with their graph, towards "real". D stands still. Returns what is logged."""
     (x_real, y_real), (x_fake, y_fake) = real, fake
-    discriminator.requires_grad_(False)  # the gradient passes through D and leaves nothing there
-    with autocast:
-        fake_logits, fake_named = _ask(recipe, discriminator, moved(x_fake, recipe.shift, recipe.flip), y_fake)
-        real_logits = None
-        if recipe.loss.g_sees_real:
-            real_logits, _ = _ask(recipe, discriminator, moved(x_real, recipe.shift, recipe.flip), y_real)
-    g_loss = recipe.loss.g(fake_logits, real_logits)
-    if recipe.class_weight:
-        g_loss = g_loss + recipe.class_weight * class_loss(fake_named, y_fake)
-    optimizer.zero_grad()
-    g_loss.backward()
+    with _standing_still(discriminator):
+        with autocast:
+            fake_logits, fake_named = _ask(recipe, discriminator, moved(x_fake, recipe.shift, recipe.flip), y_fake)
+            real_logits = None
+            if recipe.loss.g_sees_real:
+                real_logits, _ = _ask(recipe, discriminator, moved(x_real, recipe.shift, recipe.flip), y_real)
+        g_loss = recipe.loss.g(fake_logits, real_logits)
+        if recipe.class_weight:
+            g_loss = g_loss + recipe.class_weight * class_loss(fake_named, y_fake)
+        optimizer.zero_grad()
+        g_loss.backward()
     optimizer.step()
-    discriminator.requires_grad_(True)
     return {"g_loss": g_loss.detach()}
+
+
+@contextmanager
+def _standing_still(network: nn.Module) -> Iterator[None]:
+    """The gradient passes through and leaves nothing there; afterwards what could learn can, also after an error."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _ask(recipe: Recipe, discriminator: nn.Module, x: Tensor, y: Tensor) -> Answer:

@@ -77,8 +77,11 @@ def test_a_printed_recipe_trains_when_fed_back(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert printed == recipes.get("mlp-gan").to_yaml()
     (tmp_path / "mine.yaml").write_text(printed.replace("steps: null", "steps: 3"))
-    assert cli.main(["train", "mine.yaml", "--limit", "80", "--set", "batch=16"]) == 0
-    assert train.load("runs/mlp-gan").recipe == recipes.get("mlp-gan", steps=3, batch=16)
+    (tmp_path / "other.yaml").write_text(printed.replace("steps: null", "steps: 2"))
+    for name in ("mine", "other"):  # of one recipe, each with a folder of its own
+        assert cli.main(["train", f"{name}.yaml", "--limit", "80", "--set", "batch=16"]) == 0
+    assert train.load("runs/mine").recipe == recipes.get("mlp-gan", steps=3, batch=16)
+    assert train.load("runs/other").step == 2
 
 
 def test_ctrl_c_saves_the_run_and_exits_with_130(monkeypatch, capsys):
@@ -100,7 +103,7 @@ def test_a_run_that_diverges_ends_in_one_line(capsys):
     assert line.startswith("gantools: mlp-gan diverged at step ")
 
 
-def test_train_draws_and_measures_after_each_epoch_where_asked():
+def test_train_draws_and_measures_after_each_epoch_where_asked(capsys):
     assert cli.main(["train", "mlp-gan", *QUICK, "--set", "steps=20", "--samples", "--measure", "100"]) == 0
     run = train.load("runs/mlp-gan")
     assert [path.name for path in sorted((run.folder / "samples").iterdir())] == ["step-000010.png", "step-000020.png"]
@@ -108,6 +111,11 @@ def test_train_draws_and_measures_after_each_epoch_where_asked():
     assert np.array_equal(drawn, plots.tile(run.sample(160), columns=16))
     measured = [row["frechet_distance"] for row in run.history]
     assert len(measured) == 2
+    said = [line for line in capsys.readouterr().out.replace("\r", "\n").splitlines() if line.startswith("step ")]
+    for row, line in zip(run.history, said, strict=True):
+        numbers = dict(pair.split() for pair in line.partition(": ")[2].split(", "))
+        assert float(numbers["frechet_distance"]) == pytest.approx(row["frechet_distance"], abs=1e-3)
+        assert {"d_loss", "g_loss", "real_accuracy", "fake_accuracy", "inception_score"} < set(numbers)
     assert measured[-1] == pytest.approx(metrics.frechet_distance(run.sample(100), "mnist"))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 
-from gantools import data, judge, metrics, recipes, train
+from gantools import checkpoint, data, judge, metrics, recipes, train
 from gantools.data import DataError
 from gantools.inception import MetricError
 from gantools.judge import JudgeError
@@ -257,6 +257,7 @@ def test_what_is_measured_during_a_training_joins_the_rows_of_whole_epochs(recip
     digits = replace(make_set(40), name="mnist")
     run = train.fit(recipe.change(steps=7), digits, on_epoch=metrics.during(100))
     whole, rest = run.history
+    assert train.load(checkpoint.save(run, "saved")).history == run.history
     assert rest["frechet_distance"] == pytest.approx(metrics.frechet_distance(run.sample(100), "mnist"))
     assert whole["step"] == 5
     assert whole["frechet_distance"] > 1

@@ -159,7 +159,10 @@ def test_a_word_is_no_network_and_no_loss(field, value):
 @pytest.mark.parametrize("allowed", [{"fresh_fakes": True}, {"eval_fakes": False}])  # not both: see the refusals
 def test_a_recipe_survives_its_yaml_file(tmp_path, allowed):
     recipe = recipes.get("mlp-gan", **DIFFERENT | allowed)
-    (tmp_path / "mine.yaml").write_text(recipe.to_yaml())
+    written = recipe.to_yaml()
+    assert all(name in written.splitlines()[0] for name in list(recipe.objects().values())[1:])
+    assert ("epochs count only" in written) == (recipe.steps is not None)
+    (tmp_path / "mine.yaml").write_text(written)
     assert recipes.read(tmp_path / "mine.yaml") == recipe
 
 
@@ -188,6 +191,12 @@ def test_building_does_not_disturb_torchs_random_state():
     before = torch.get_rng_state()
     recipes.get("mlp-gan").build()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_shift_out_of_sight_is_refused():
+    assert recipes.get("rgan", shift=27).suited_to((9, 1, 28, 28), "ab").shift == 27
+    with pytest.raises(ValueError, match="recipe rgan: shift=28 moves an image of 28 pixels out of sight"):
+        recipes.get("rgan", shift=28).suited_to((9, 1, 28, 28), "ab")
 
 
 def test_networks_are_built_for_the_data(conditional):

@@ -219,6 +219,7 @@ def test_a_file_may_hold_a_few_fields_only(tmp_path):
         (b"steps: 3", "expected a line `recipe: NAME`"),
         (b"just text", "expected a line `recipe: NAME`"),
         (b"- recipe\n- mlp-gan", "expected a line `recipe: NAME`"),
+        (b"recipe: mlp-gan\nsteps: 1\nbatch: 8\nsteps: null", r"`steps` stands twice \(lines 2 and 4\)"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_named(tmp_path, content, complaint):
@@ -227,6 +228,15 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, content, complaint):
     with pytest.raises(ValueError, match=complaint) as refusal:
         recipes.read(path)
     assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_comes_back_from_the_file_that_is_printed(tmp_path, name):
+    recipe = recipes.get(name)
+    (tmp_path / "mine.yaml").write_text(recipe.to_yaml())
+    assert recipes.read(tmp_path / "mine.yaml") == recipe
+    (tmp_path / "mine.yaml").write_text(recipe.to_yaml().replace("seed: 0", "seed: 7"))
+    assert recipes.read(tmp_path / "mine.yaml") == recipe.change(seed=7)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -251,6 +251,19 @@ def test_the_loss_of_g_has_the_class_term_too_and_its_gradient(naming):
     assert all(parameter.grad is None and parameter.requires_grad for parameter in d.parameters())
 
 
+def test_what_stood_still_before_a_step_of_g_does_so_after_it_even_after_an_error(naming):
+    d, real, (x_fake, y_fake) = naming
+    d.real.bias.requires_grad_(False)
+    learning = [parameter.requires_grad for parameter in d.parameters()]
+    x_fake.requires_grad_()
+    steps.g_step(ACGAN, d, resting([x_fake]), real, (x_fake, y_fake))
+    assert [parameter.requires_grad for parameter in d.parameters()] == learning
+    with pytest.raises(ValueError):
+        steps.g_step(ACGAN, d, resting([x_fake]), real, (x_fake, y_fake[:1]))
+    assert [parameter.requires_grad for parameter in d.parameters()] == learning
+    assert not all(learning) and any(learning)
+
+
 def test_g_is_asked_for_the_class_even_where_d_does_not_name_fakes(naming):
     d, real, (x_fake, y_fake) = naming
     fake = x_fake.requires_grad_(), y_fake
