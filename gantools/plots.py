@@ -176,6 +176,28 @@ def lines(
     return render(figure, alt)
 
 
+def per_class(measures: Mapping[str, Mapping[str, Sequence[float]]], names: Sequence[str], *, alt: str) -> Picture:
+    """Numbers of each class, a panel for each measure: {measure: {title: one number a class}}; `names` of the classes.
+
+    Points without lines, for classes are not a scale. All measures have the same titles.
+    """
+    titles = [tuple(series) for series in measures.values()]
+    lengths = {len(values) for series in measures.values() for values in series.values()}
+    if not lengths or lengths != {len(names)} or len(set(titles)) > 1:
+        raise ValueError(f"per_class() needs the same titles in each measure, and {len(names)} numbers for each")
+    figure = Figure(figsize=(max(6.4, 0.15 * len(names)), 0.6 + 1.7 * len(measures)))
+    panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
+    for axes, (measure, series) in zip(panels, measures.items(), strict=True):
+        looks = cycle(((FAKE, "o"), (REAL, "s"), ("#3d8361", "^"), ("#8a5a9e", "v")))
+        for (color, marker), (title, values) in zip(looks, series.items(), strict=False):
+            axes.plot(range(len(names)), values, marker, markersize=4, alpha=0.8, color=color, label=title)
+        axes.set_ylabel(measure)
+        axes.set_xticks(range(len(names)), names, fontsize=7)
+        axes.grid(alpha=0.3)
+    panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(titles[0]), frameon=False)
+    return render(figure, alt)
+
+
 def matrices(series: Mapping[str, Tensor], names: Sequence[str], *, xlabel: str, ylabel: str, alt: str) -> Picture:
     """Square tables of shares in [0, 1] by title, [K, K], side by side: white where nothing lies, black at 1.
 

@@ -331,6 +331,30 @@ def test_compare_without_columns_is_refused():
 TABLES = {"real": torch.eye(3), "generated": torch.full((3, 3), 1 / 3)}
 
 
+def test_numbers_of_each_class_stand_in_a_panel_for_each_measure_above_its_name(figures):
+    measures = {
+        "agreement": {"real": [1, 0.5, 0], "fake": [0.9, 0.2, 0.1]},
+        "coverage": {"real": [1, 1, 1], "fake": [0, 0, 0]},
+    }
+    assert plots.per_class(measures, "abc", alt="six numbers").alt == "six numbers"
+    for axes, (measure, series) in zip(figures[0].axes, measures.items(), strict=True):
+        assert axes.get_ylabel() == measure
+        assert [line.get_ydata().tolist() for line in axes.lines] == list(series.values())
+        assert [line.get_label() for line in axes.lines] == ["real", "fake"]
+        assert {line.get_linestyle() for line in axes.lines} == {"None"}, "classes are no scale"
+        assert len({line.get_marker() for line in axes.lines}) == 2, "told apart without colours"
+    assert [label.get_text() for label in figures[0].axes[-1].get_xticklabels()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [{}, {"one": {}}, {"one": {"real": [1, 2]}}, {"one": {"real": [1, 2, 3]}, "other": {"fake": [1, 2, 3]}}],
+)
+def test_numbers_that_do_not_fit_the_classes_are_refused(measures):
+    with pytest.raises(ValueError, match="needs the same titles in each measure, and 3 numbers for each"):
+        plots.per_class(measures, "abc", alt="")
+
+
 def test_matrices_show_each_table_with_the_names_of_its_rows_and_columns(figures):
     shown = plots.matrices(TABLES, "abc", xlabel="named", ylabel="asked for", alt="two tables")
     assert shown.alt == "two tables"
