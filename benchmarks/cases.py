@@ -7,6 +7,7 @@ the judge reads as either shape of that letter. EMNIST's parts overlap: test let
 training images of ByClass (39 in 100) are left out. Needs EMNIST letters and ByClass in the cache.
 """
 
+import argparse
 import string
 
 import results
@@ -19,6 +20,7 @@ FIELDS = ("letter", "images", "capital", "small")
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="How often real letters are capitals.").parse_args()
     torch.set_num_threads(1)
     known = {row["letter"] for row in results.read(RESULTS)}
     test = data.load("emnist-letters", split="test")

@@ -119,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from_file = options.recipe.endswith((".yaml", ".yml"))
+    from_file = options.recipe.lower().endswith((".yaml", ".yml"))
+    if not from_file and Path(options.recipe).is_file():
+        raise ValueError(f"{options.recipe}: the name of a recipe's file ends in .yaml")
     recipe = recipes.read(options.recipe) if from_file else recipes.get(options.recipe)
     recipe = recipe.with_text(dict(_assignment(text) for text in options.set))
     dataset = data.load(options.data or recipe.dataset, limit=options.limit)

@@ -304,6 +304,7 @@ def test_info_tells_what_is_here(capsys):
         (["train", "mlp-gan", "--data", "text.npz"], "text.npz: not a readable .npz archive"),
         (["train", "missing.yaml"], "cannot read missing.yaml: No such file"),
         (["train", "broken.yaml"], "broken.yaml is not YAML"),
+        (["train", "mine.txt"], "mine.txt: the name of a recipe's file ends in .yaml"),
         (["train", "named.yaml"], "name can be changed in Python only"),
         (["sample", "nowhere"], "no run in nowhere"),
         (["evaluate", "nowhere"], "no run in nowhere"),
@@ -314,6 +315,7 @@ def test_info_tells_what_is_here(capsys):
 )
 def test_an_error_is_one_line_and_code_2(tmp_path, capsys, arguments, complaint):
     (tmp_path / "text.npz").write_text("text")
+    (tmp_path / "mine.txt").write_text("recipe: mlp-gan\nsteps: 3\n")
     (tmp_path / "broken.yaml").write_text("recipe: [\nsteps: 3")
     (tmp_path / "named.yaml").write_text("recipe: mlp-gan\nname: mine\nsteps: 3\nbatch: 8\n")
     (tmp_path / "damaged").mkdir()
