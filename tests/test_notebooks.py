@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import torch
 
-from gantools import REPOSITORY, __version__, recipes, train
+from gantools import REPOSITORY, __version__, data, recipes, train
 
 ROOT = Path(__file__).resolve().parent.parent
 specification = importlib.util.spec_from_file_location("course", ROOT / "tools" / "course.py")
@@ -155,3 +155,24 @@ def test_the_steps_that_lesson_01_writes_are_those_of_gantools():
     for their_network, our_network in zip(theirs, ours, strict=True):
         for their_weights, our_weights in zip(their_network.parameters(), our_network.parameters(), strict=True):
             assert torch.allclose(their_weights, our_weights, atol=1e-7)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_lesson_04_trains_on_emnist_where_that_is_in_the_cache(cached, monkeypatch, capsys):
+    monkeypatch.setenv("GANTOOLS_PROFILE", "smoke")
+    if cached:  # the same glyphs, by the name and in the place of EMNIST's letters
+        letters = data.load("glyphs-letters")
+        for split in ("train", "test"):
+            data.save(
+                data.cache_dir() / "emnist-letters" / f"{split}.npz",
+                data.to_uint8(letters.images[:400]),
+                letters.labels[:400],
+            )
+    cells = nbformat.read(ROOT / "notebooks" / "04_acgan.ipynb", 4).cells
+    (first,) = (place for place, cell in enumerate(cells) if "data.found()" in cell.source)
+    setup = next(cell.source for cell in cells if cell.source.startswith("import csv"))
+    names = {}
+    for source in (setup, cells[first].source, cells[first + 1].source):
+        exec(source, names)
+    assert names["run"].data["name"] == ("emnist-letters" if cached else "glyphs-letters")
+    assert ("emnist-letters: 400 images of 26 classes" in capsys.readouterr().out) == cached
