@@ -1,13 +1,18 @@
 """The committed results: each row is one that the plans of today would write."""
 
+import csv
+import importlib.util
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gantools import ASSETS, trials
+from gantools import ASSETS, train, trials
 from gantools.plan import MAIN, REPLICATION, find
 from gantools.study import EXAMPLE, SHIPPED
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +74,68 @@ def test_the_places_that_mcnemars_test_reads_give_the_accuracies_of_their_rows(r
 
 def test_the_example_of_a_row_is_one():
     assert find(EXAMPLE, (MAIN, REPLICATION))[0] is MAIN
+
+
+# The tables of generators, and those of the collapse at 62 classes
+
+
+def table(name):
+    with (ASSETS / "results" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_shipped_generator_of_images_has_a_row_that_is_of_this_very_run():
+    rows = {row["run"]: row for row in table("generators.csv") if row["parameters"]}
+    runs = {name: train.load(name) for name in train.shipped()}
+    assert set(rows) == {name for name, run in runs.items() if len(run.recipe.image_shape) == 3}
+    for name, row in rows.items():
+        run = runs[name]
+        assert int(row["trained_on"]) == run.data["count"], name
+        assert float(row["minutes"]) == pytest.approx(run.seconds / 60, abs=0.06), name
+        assert int(row["parameters"]) == sum(p.numel() for net in run.recipe.build() for p in net.parameters()), name
+
+
+def test_all_62_classes_come_back():
+    """The bounds that were set for the cured recipe, class by class against real images."""
+    rows = {(row["variant"], int(row["steps"])): row for row in table("collapse.csv")}
+    shipped = train.load("rgan-emnist-byclass")
+    real, cured = rows["real", 0], rows["shipped", shipped.step]
+    assert float(cured["modes"]) == 62
+    assert float(cured["coverage"]) >= 0.85 * float(real["coverage"])
+    assert float(cured["label_agreement"]) >= float(real["label_agreement"]) - 0.03
+    assert {name for name, _ in rows} <= {"real", "shipped", *benchmark("collapse").VARIANTS}
+
+
+def test_the_worst_of_a_variant_is_that_of_its_classes():
+    classes = table("collapse-classes.csv")
+    for row in table("collapse.csv"):
+        of = [each for each in classes if (each["variant"], each["steps"]) == (row["variant"], row["steps"])]
+        assert len({each["name"] for each in of}) == len(of) == 62
+        assert min(float(each["coverage"]) for each in of) == float(row["worst_coverage"])
+        assert min(float(each["label_agreement"]) for each in of) == float(row["worst_agreement"])
+        assert min(float(each["within_class_variance"]) for each in of) == float(row["worst_variance"])
+
+
+def test_each_row_of_the_search_is_of_a_variant():
+    found = {row["variant"] for row in table("search.csv")}
+    assert "plain" in found and found <= {"real images", *benchmark("search").VARIANTS}
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def their_folder(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)  # they share `results`
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "results"))
+def test_a_benchmark_says_what_it_does(script, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [script, "--help"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        benchmark(script).main()
+    assert "usage: " in capsys.readouterr().out
