@@ -237,7 +237,7 @@ class _EachOnce(yaml.SafeLoader):
         lines: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if (first := lines.setdefault(key.value, line)) != line:
+            if (first := lines.setdefault(str(key.value), line)) != line:
                 raise yaml.YAMLError(f"`{key.value}` stands twice (lines {first} and {line})")
         return super().construct_mapping(node, deep)
 

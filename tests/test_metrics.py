@@ -253,11 +253,11 @@ def test_with_inception_the_same_seed_gives_the_same_report_and_torchs_random_st
     assert metrics.evaluate(untrained, "mnist", count=150, extractor="inception") == report
 
 
-def test_what_is_measured_during_a_training_joins_the_rows_of_whole_epochs(recipe, make_set):
+def test_what_is_measured_during_a_training_joins_the_rows_of_whole_epochs(recipe, make_set, tmp_path):
     digits = replace(make_set(40), name="mnist")
     run = train.fit(recipe.change(steps=7), digits, on_epoch=metrics.during(100))
     whole, rest = run.history
-    assert train.load(checkpoint.save(run, "saved")).history == run.history
+    assert train.load(checkpoint.save(run, tmp_path / "saved")).history == run.history
     assert rest["frechet_distance"] == pytest.approx(metrics.frechet_distance(run.sample(100), "mnist"))
     assert whole["step"] == 5
     assert whole["frechet_distance"] > 1

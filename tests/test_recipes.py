@@ -219,6 +219,7 @@ def test_a_file_may_hold_a_few_fields_only(tmp_path):
         (b"steps: 3", "expected a line `recipe: NAME`"),
         (b"just text", "expected a line `recipe: NAME`"),
         (b"- recipe\n- mlp-gan", "expected a line `recipe: NAME`"),
+        (b"recipe: mlp-gan\n? [steps]\n: 1", "is not YAML: while constructing a mapping"),
         (b"recipe: mlp-gan\nsteps: 1\nbatch: 8\nsteps: null", r"`steps` stands twice \(lines 2 and 4\)"),
     ],
 )
