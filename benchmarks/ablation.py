@@ -1,8 +1,8 @@
 """What spectral norm, label smoothing and learning-rate decay buy: `cgan-sn` with each of them switched off.
 
-    python benchmarks/ablation.py [VARIANT …] [--work FOLDER]
+    python benchmarks/ablation.py [VARIANT …] [--threads 1] [--work FOLDER]
 
-1,000 steps each as published on MNIST train[:10000], one thread: an hour each. So few are 13 epochs, and the published
+1,000 steps each as published on MNIST train[:10000], an hour each on one thread. So few are 13 epochs, and published
 rates fall for the last three only; so decay is not taken away but brought forward, to each epoch instead of each ten.
 A quarter of the width in half the batch, seven minutes each, was no way round: after 1,000 steps it draws grey spots
 (FD 200 with spectral norm, 189 without). Writes assets/results/cgan-sn-ablation.csv: variant, seconds, step, d_loss,
@@ -57,11 +57,12 @@ VARIANTS: dict[str, Recipe] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Switch parts of cgan-sn off and on.")
     parser.add_argument("names", nargs="*", help=f"default: all of {', '.join(VARIANTS)}")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(VARIANTS):
         parser.error(f"there is no variant {unknown.pop()!r}; choose from {', '.join(VARIANTS)}")
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     digits = data.load("mnist", limit=10_000)
     for name in arguments.names or VARIANTS:
         if name not in [row["variant"] for row in results.read(RESULTS)]:

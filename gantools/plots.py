@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gantools.picture import Picture, encode, gif, render, tile
 from gantools.run import Row, Run
+from gantools.walks import rows_of_z
 
 __all__ = [
     "Picture",
@@ -48,12 +49,9 @@ def sheet(run: Run, rows: int = 2, *, seed: int = 0) -> Picture:
     """Samples of a run: a column for each class and one z in each row, or rows of sixteen where it knows no classes."""
     if rows < 1:
         raise ValueError(f"rows={rows} must be at least 1")
-    classes = run.recipe.classes
-    if not classes:
-        return grid(run.sample(16 * rows, seed=seed), columns=16, alt=f"Samples after {run.step} steps")
-    z = run.draw_z(rows, seed).repeat_interleave(classes, 0)
-    images = run.sample(z=z, labels=torch.arange(classes).repeat(rows))
-    return grid(images, classes, alt=f"Samples after {run.step} steps; columns: {', '.join(run.classes)}")
+    images, columns = rows_of_z(run, rows, seed)
+    order = f"; columns: {', '.join(run.classes)}" if run.recipe.classes else ""
+    return grid(images, columns, alt=f"Samples after {run.step} steps{order}")
 
 
 def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[str] = ("real", "generated")) -> Picture:

@@ -109,6 +109,11 @@ class Recipe:
             raise ValueError(f"recipe {self.name}: class_weight={self.class_weight} needs classes to name")
         if self.g_batch not in (None, self.batch) and self.loss.g_sees_real:
             raise ValueError(f"recipe {self.name}: the {self.loss.name} loss pairs images, so g_batch must be batch")
+        if self.fake_target and self.loss.g_sees_real:
+            raise ValueError(
+                f"recipe {self.name}: the {self.loss.name} loss pairs images and has one target, real_target; "
+                f"fake_target={self.fake_target} must be 0"
+            )
 
     def change(self, /, **changes: Any) -> "Recipe":
         """A copy with these fields. An unknown field or a value of the wrong type is a `RecipeError`."""

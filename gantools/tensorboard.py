@@ -1,13 +1,14 @@
-"""Losses and samples for TensorBoard, on request: `train.fit(…, log_dir="runs/board")`."""
+"""Losses, learning rates and samples for TensorBoard, on request: `train.fit(…, log_dir="runs/board")`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gantools.data import to_uint8
+from gantools.picture import tile
 from gantools.run import Run
+from gantools.walks import rows_of_z
 
-SAMPLES = 16  # of the same z each time
+ROWS = 2  # of samples of the same z each time
 GROUPS = {
     "d_loss": "loss/d",
     "g_loss": "loss/g",
@@ -39,8 +40,11 @@ def writer(log_dir: str | Path, step: int = 0) -> Iterator[Callable[[Run], None]
         row = run.history[-1]
         for key in GROUPS.keys() & row.keys():
             board.add_scalar(GROUPS[key], row[key], run.step)
+        for role, optimizer in (("d", run.d_optimizer), ("g", run.g_optimizer)):
+            board.add_scalar(f"rate/{role}", optimizer.param_groups[0]["lr"], run.step)
         if len(run.recipe.image_shape) == 3:
-            board.add_images("samples", to_uint8(run.sample(SAMPLES)), run.step)
+            pixels = tile(*rows_of_z(run, ROWS), zoom=1)
+            board.add_image("samples", pixels, run.step, dataformats="HWC" if pixels.ndim == 3 else "HW")
         board.flush()
 
     with board:

@@ -1,4 +1,4 @@
-"""Ways through the latent space: from one point to another, and along the directions that change the images most."""
+"""Ways through the latent space: between two points, through all classes, and along what changes the images most."""
 
 import torch
 from torch import Tensor
@@ -30,6 +30,14 @@ def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int =
     _, _, components = torch.linalg.svd(pixels, full_matrices=False)
     found = (pixels @ components[:count].T).T @ (z - z.mean(0))  # [count, z_dim]
     return torch.nn.functional.normalize(found, dim=1) * z.std()
+
+
+def rows_of_z(run: Run, rows: int, seed: int = 0) -> tuple[Tensor, int]:
+    """Samples for a sheet of `rows` rows, and how many stand in a row: one z as each class, else sixteen z."""
+    if not (classes := run.recipe.classes):
+        return run.sample(16 * rows, seed=seed), 16
+    z = run.draw_z(rows, seed).repeat_interleave(classes, 0)
+    return run.sample(z=z, labels=torch.arange(classes).repeat(rows)), classes
 
 
 def of_class(run: Run, z: Tensor, label: int) -> Tensor:

@@ -130,6 +130,7 @@ def test_a_value_of_the_wrong_type_names_field_value_and_type(field, value, expe
         ({"noise": "pink"}, "noise='pink'; choose normal or uniform"),
         ({"g_batch": 32, "fresh_fakes": False}, "g_batch differs from batch"),
         ({"g_batch": 32, "loss": losses.relativistic}, "relativistic loss pairs images"),
+        ({"fake_target": 0.1, "loss": losses.relativistic}, "one target, real_target; fake_target=0.1 must be 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused(changes, complaint):

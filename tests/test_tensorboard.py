@@ -6,7 +6,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gantools import data, recipes, train
+from gantools import data, plots, recipes, train
 
 TITLES = {
     "loss/d": "d_loss",
@@ -17,6 +17,7 @@ TITLES = {
     "accuracy/real": "real_accuracy",
     "accuracy/fake": "fake_accuracy",
 }
+RATES = {"rate/d", "rate/g"}
 RING = recipes.get("ring", batch=8, steps=10)
 
 
@@ -40,7 +41,7 @@ def age(folder):
 def test_the_numbers_of_each_epoch_are_logged_at_its_step(recipe, tiny, tmp_path):
     run = train.fit(recipe.change(steps=12, r1=1.0), tiny, log_dir=tmp_path)
     board = read(tmp_path)
-    assert set(board.Tags()["scalars"]) == set(TITLES)
+    assert set(board.Tags()["scalars"]) == set(TITLES) | RATES
     for title, key in TITLES.items():
         logged = board.Scalars(title)
         assert [event.step for event in logged] == [row["step"] for row in run.history] == [5, 10, 12]
@@ -66,13 +67,21 @@ def test_what_on_epoch_changes_is_logged_as_changed_and_what_nobody_knows_is_lef
     train.fit(recipe, tiny, log_dir=tmp_path, on_epoch=lambda run: run.rows[-1].update(d_loss=7.0, mood=1.0))
     board = read(tmp_path)
     assert [event.value for event in board.Scalars("loss/d")] == [7, 7]
-    assert set(board.Tags()["scalars"]) == set(TITLES)
+    assert set(board.Tags()["scalars"]) == set(TITLES) | RATES
+
+
+def test_learning_rates_are_logged_as_the_epoch_had_them(recipe, tiny, tmp_path):
+    train.fit(recipe.change(d_lr=4e-4, g_lr=2e-4, lr_decay=0.5, decay_every=1), tiny, log_dir=tmp_path)
+    board = read(tmp_path)
+    logged = {title: [event.value for event in board.Scalars(title)] for title in RATES}
+    assert logged["rate/d"] == pytest.approx([4e-4, 2e-4])
+    assert logged["rate/g"] == pytest.approx([2e-4, 1e-4])
 
 
 def test_how_often_d_names_the_class_is_logged_where_it_does(tiny, tmp_path):
     run = train.fit(recipes.get("acgan", batch=8, g_batch=8, steps=5), tiny, log_dir=tmp_path)
     board, (row,) = read(tmp_path), run.history
-    assert set(board.Tags()["scalars"]) == set(TITLES) | {"named/real", "named/fake"}
+    assert set(board.Tags()["scalars"]) == set(TITLES) | RATES | {"named/real", "named/fake"}
     for half in ("real", "fake"):
         (event,) = board.Scalars(f"named/{half}")
         assert (event.step, event.value) == (5, pytest.approx(row[f"{half}_named"]))
@@ -85,9 +94,23 @@ def test_samples_of_the_same_z_are_logged_after_each_epoch(recipe, tiny, tmp_pat
     first, last = board.Images("samples")
     assert (first.step, last.step) == (5, 10)
     shown = imageio.imread(last.encoded_image_string, extension=".png")
-    tiles = data.to_uint8(run.sample(16)).view(2, 8, 28, 28).permute(0, 2, 1, 3).reshape(56, 224)
-    assert np.array_equal(shown[:, :, 0], tiles)
+    assert np.array_equal(shown[:, :, 0], plots.tile(run.sample(32), 16, zoom=1))
     assert first.encoded_image_string != last.encoded_image_string
+
+
+def test_samples_of_a_conditional_run_have_a_column_for_each_class(conditional, tiny, tmp_path):
+    run = train.fit(conditional, tiny, log_dir=tmp_path)
+    shown = imageio.imread(read(tmp_path).Images("samples")[-1].encoded_image_string, extension=".png")
+    z = run.draw_z(2)
+    images = torch.cat([run.sample(z=z[row : row + 1], labels=[label]) for row in range(2) for label in range(10)])
+    assert np.array_equal(shown[:, :, 0], plots.tile(images, 10, zoom=1))
+
+
+def test_colour_images_are_logged_in_colour(make_set, tmp_path):
+    run = train.fit(recipes.get("cgan-mlp", batch=8, epochs=1), make_set(16, (3, 28, 28)), log_dir=tmp_path)
+    shown = imageio.imread(read(tmp_path).Images("samples")[-1].encoded_image_string, extension=".png")
+    assert shown.shape == (2 * 30 - 2, 10 * 30 - 2, 3)  # two pixels between two images
+    assert np.array_equal(shown[:28, :28].transpose(2, 0, 1), data.to_uint8(run.sample(1))[0].numpy())
 
 
 def test_points_are_no_images_and_their_numbers_are_logged(tmp_path):
