@@ -65,6 +65,7 @@ class Recipe:
     eval_fakes: bool = False  # D's fakes are made in eval mode, as they are sampled: without dropout
     fresh_fakes: bool = True  # False: the generator is scored on the fakes that D has just seen
     joint_d_batch: bool = False  # real and fake pass D as one batch; matters where D has batch norm
+    frozen_norm: bool = False  # in G's step D's batch norm takes its running statistics, as a frozen layer of Keras
     real_target: float = 1.0  # label smoothing for D: below 1
     fake_target: float = 0.0
     r1: float = 0.0  # gamma of the gradient penalty on real images

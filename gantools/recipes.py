@@ -118,21 +118,27 @@ CGAN_SN = Recipe(
     discriminator=nets.CGANSNDiscriminator,
     classes=10,
     batch=128,
+    g_batch=256,
     d_lr=1e-4,
     g_lr=2e-4,
     beta1=0.5,
     adam_eps=1e-7,
     lr_decay=0.8,
     decay_every=10,
+    eval_fakes=True,
     joint_d_batch=True,
+    frozen_norm=True,
     real_target=0.95,
     fake_target=0.05,
 )
 """The conditional GAN with spectral norm of lesson 03, after a Keras project: 100 epochs of batches of 128.
 
+As in its source's code, D's fakes are made in eval mode, G learns from twice as many fresh ones, and D is frozen then,
+so that its batch norm takes its running statistics: those of fakes alone would hide from G what all its fakes share.
 Where it leaves its source: the smoothed targets, drawn there from U(0.9, 1) and U(0, 0.1), are their means here; the
-cross-entropy is linear in its target, so the expected gradient is the same. D's loss is the sum of both halves. An
-epoch is one pass over the images here, 468 steps of 60,000; the source's has 234, half a pass.
+cross-entropy is linear in its target, so the expected gradient is the same. D's loss is the sum of both halves. The
+gradient passes through the spectral norm; the source divides the weights themselves. An epoch is one pass over the
+images here, 468 steps of 60,000; the source's has 234, half a pass.
 """
 
 ACGAN = Recipe(

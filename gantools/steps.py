@@ -12,6 +12,7 @@ from gantools.losses import class_loss, gradient_penalty
 from gantools.recipe import Recipe
 
 Labelled = tuple[Tensor, Tensor]  # images [N, C, H, W] and their labels [N]
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 Answer = tuple[Tensor, Tensor | None]  # logits [N], and class logits [N, K] of a D that names the class too
 FP32 = nullcontext()
 
@@ -61,7 +62,7 @@ def g_step(
 ) -> dict[str, Tensor]:
     """One update of G: its fakes, given with their graph, towards "real". D stands still. Returns what is logged."""
     (x_real, y_real), (x_fake, y_fake) = real, fake
-    with _standing_still(discriminator):
+    with _standing_still(discriminator, recipe.frozen_norm):
         with autocast:
             fake_logits, fake_named = _ask(recipe, discriminator, moved(x_fake, recipe.shift, recipe.flip), y_fake)
             real_logits = None
@@ -77,16 +78,21 @@ def g_step(
 
 
 @contextmanager
-def _standing_still(network: nn.Module) -> Iterator[None]:
+def _standing_still(network: nn.Module, frozen_norm: bool) -> Iterator[None]:
     """The gradient passes through and leaves nothing there; afterwards what could learn can, also after an error."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    norms = [layer for layer in network.modules() if frozen_norm and isinstance(layer, BatchNorm) and layer.training]
     try:
         for parameter in learning:
             parameter.requires_grad_(False)
+        for norm in norms:
+            norm.eval()
         yield
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
+        for norm in norms:
+            norm.train()
 
 
 def _ask(recipe: Recipe, discriminator: nn.Module, x: Tensor, y: Tensor) -> Answer:

@@ -31,6 +31,7 @@ DIFFERENT = {
     "eval_fakes": True,
     "fresh_fakes": False,
     "joint_d_batch": False,
+    "frozen_norm": True,
     "real_target": 0.7,
     "fake_target": 0.7,
     "r1": 0.7,

@@ -168,6 +168,59 @@ def test_g_step_keeps_the_gradients_that_d_had(game):
     assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
+class Normed(nn.Module):
+    """A D of batch norm and dropout, one logit an image; it keeps the modes in which it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Dropout(0.5), nn.Linear(784, 1))
+        self.asked = []
+
+    def forward(self, x, y=None):
+        self.asked.append([layer.training for layer in self.layers])
+        return self.layers(x).squeeze(1)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_in_gs_step_frozen_batch_norm_takes_its_running_statistics_and_keeps_them(game, frozen):
+    run, real, fake = game
+    d = Normed()
+    before = d.layers[1].running_mean.clone()
+    steps.g_step(MLP.change(frozen_norm=frozen), d, run.g_optimizer, real, fake)
+    assert d.asked == [[True, not frozen, True, True]]  # dropout drops either way
+    assert torch.equal(d.layers[1].running_mean, before) == frozen
+    assert all(layer.training for layer in d.modules())
+
+
+def test_frozen_batch_norm_learns_again_in_ds_step_and_stays_in_eval_mode_where_it_was(game):
+    run, real, fake = game
+    d = Normed()
+    recipe = MLP.change(frozen_norm=True)
+    steps.g_step(recipe, d, run.g_optimizer, real, (run.player(MLP.draw_z(8)), Y))
+    steps.d_step(recipe, d, torch.optim.SGD(d.parameters(), lr=0.1), real, fake)
+    assert d.asked[-1] == [True] * 4
+    d.layers[1].eval()
+    steps.g_step(recipe, d, run.g_optimizer, real, (run.player(MLP.draw_z(8)), Y))
+    assert not d.layers[1].training
+
+
+def test_frozen_batch_norm_shows_g_a_shift_that_all_its_images_share():
+    """By the batch's own statistics, images that are all too bright look like images that are not."""
+    d, bright = Normed(), torch.rand(8, 1, 28, 28)
+    d.layers[2].p = 0.0
+    scores = {}
+    for frozen in (True, False):
+        recipe, shown = MLP.change(frozen_norm=frozen), (bright, bright + 0.5)
+        scores[frozen] = [
+            steps.g_step(recipe, d, resting([x := image.clone().requires_grad_()]), (bright, Y), (x, Y))[
+                "g_loss"
+            ].item()
+            for image in shown
+        ]
+    assert scores[False][0] == pytest.approx(scores[False][1], abs=1e-4)
+    assert abs(scores[True][0] - scores[True][1]) > 0.01
+
+
 def test_g_learns_to_please_d(game, start):
     run, real, _ = game
     z = MLP.draw_z(8)
