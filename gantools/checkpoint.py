@@ -112,7 +112,7 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     shipped_folder = ASSETS / "checkpoints" / str(folder)
     own = (Path(folder) / "run.json").exists() or not (shipped_folder / "run.json").exists()
     folder = Path(folder) if own else shipped_folder
-    about = _about(folder)
+    about, tensors = _one_save(folder)
     stored = about["recipe"]
     base = recipe or RECIPES.get(stored["name"])
     if base is None:
@@ -128,11 +128,10 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     run.rows, run.open_row, run.folder = about["rows"], about["open_row"], folder
     run.measured = about.get("measured", {})
     run.whole = "optimizers" in about["files"]
-    _fill_networks(run, _tensors(folder, about, "networks"), folder)
+    _fill_networks(run, tensors["networks"], folder)
     if run.whole:
-        tensors = _tensors(folder, about, "optimizers")
         for role in ("d_optimizer", "g_optimizer"):
-            _fill_optimizer(getattr(run, role), tensors, role)
+            _fill_optimizer(getattr(run, role), tensors["optimizers"], role)
     return run.eval()
 
 
@@ -189,6 +188,17 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise CheckpointError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
+
+
+def _one_save(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """run.json and the tensors it names; read again where a training has replaced them in between."""
+    about = _about(folder)
+    try:
+        return about, {kind: _tensors(folder, about, kind) for kind in about["files"]}
+    except CheckpointError:
+        if _about(folder)["files"] == about["files"]:
+            raise
+    return _one_save(folder)
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import json
 import math
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -235,6 +236,19 @@ def test_a_damaged_or_missing_weight_file_is_refused(folder, kind, damage):
     with pytest.raises(CheckpointError, match="missing or damaged") as refusal:
         train.load(folder)
     assert str(path) in str(refusal.value)
+
+
+def test_a_run_that_its_training_saves_while_it_is_loaded_is_read_again(folder, trained, monkeypatch):
+    read = Path.read_bytes
+
+    def save_first(path):
+        monkeypatch.undo()
+        trained.step = 8
+        checkpoint.save(trained, folder)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", save_first)
+    assert train.load(folder).step == 8
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"{}"])
