@@ -63,7 +63,10 @@ SHIPPED: dict[str, Plan] = {
     ),
     "rgan-pose-mnist-10k": Plan(recipes.get("rgan-pose"), REDUCED, discriminator=False, snapshots=False),
     "rgan-mnist-10k-no-penalty": Plan(
-        recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998), REDUCED, snapshots=False
+        recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998),
+        REDUCED,
+        snapshots=False,
+        bits=8,
     ),
     "rgan-fashion-mnist": Plan(
         recipes.get("rgan", dataset="fashion-mnist", steps=9_370, lr_decay=0.2, decay_every=7),  # ten epochs
