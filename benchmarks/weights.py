@@ -26,6 +26,7 @@ FULL = {
     "emnist-byclass": 98_873,
 }  # training images; a bundled part must not pass for the whole
 CIFAR10_EPOCHS = 8  # of the 200 published: some 14 minutes each on two CPU threads; with more, the run goes on
+CGAN_SN_EPOCHS = 18  # of the 100 published: four minutes each on two CPU threads; with more, the run goes on
 # Some 1.1 seconds a step on one CPU thread. The source shows 5, 30, 50 and 100 epochs; with more, the runs go on.
 ACGAN_STEPS = {"mnist": 468, "emnist-byclass": 772}
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
@@ -57,6 +58,9 @@ SHIPPED: dict[str, Plan] = {
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False, bits=8),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
     "cdcgan-mnist-10k": Plan(recipes.get("cdcgan"), REDUCED, discriminator=False, snapshots=False, bits=8),
+    "cgan-sn-mnist-10k": Plan(
+        recipes.get("cgan-sn", epochs=CGAN_SN_EPOCHS), REDUCED, discriminator=False, snapshots=False, bits=8
+    ),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED, discriminator=False),
     "rgan-mnist": Plan(
         recipes.get("rgan", steps=10_920, affine=0.4, lr_decay=0.3, decay_every=5), discriminator=False, snapshots=False

@@ -119,6 +119,12 @@ def test_each_row_of_the_search_is_of_a_variant():
     assert "plain" in found and found <= {"real images", *benchmark("search").VARIANTS}
 
 
+def test_each_row_of_the_ablation_is_of_a_variant_after_all_its_steps():
+    rows, ablation = table("cgan-sn-ablation.csv"), benchmark("ablation")
+    assert {row["variant"] for row in rows} <= set(ablation.VARIANTS)
+    assert {int(row["step"]) for row in rows} == {ablation.STEPS}
+
+
 def benchmark(name):
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
