@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gantools.picture import tile
 from gantools.run import Run
 from gantools.walks import rows_of_z
 
@@ -34,6 +33,8 @@ def writer(log_dir: str | Path, step: int = 0) -> Iterator[Callable[[Run], None]
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError(f"log_dir={str(log_dir)!r} needs TensorBoard: pip install tensorboard") from error
+    from gantools.picture import tile  # here, for it brings Matplotlib, which a training without a board can do without
+
     board = SummaryWriter(str(log_dir), purge_step=step + 1 if step else 0)
 
     def log(run: Run) -> None:

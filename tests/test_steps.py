@@ -210,13 +210,11 @@ def test_frozen_batch_norm_shows_g_a_shift_that_all_its_images_share():
     d.layers[2].p = 0.0
     scores = {}
     for frozen in (True, False):
-        recipe, shown = MLP.change(frozen_norm=frozen), (bright, bright + 0.5)
-        scores[frozen] = [
-            steps.g_step(recipe, d, resting([x := image.clone().requires_grad_()]), (bright, Y), (x, Y))[
-                "g_loss"
-            ].item()
-            for image in shown
-        ]
+        scores[frozen] = []
+        for shown in (bright, bright + 0.5):
+            x = shown.clone().requires_grad_()
+            logged = steps.g_step(MLP.change(frozen_norm=frozen), d, resting([x]), (bright, Y), (x, Y))
+            scores[frozen].append(logged["g_loss"].item())
     assert scores[False][0] == pytest.approx(scores[False][1], abs=1e-4)
     assert abs(scores[True][0] - scores[True][1]) > 0.01
 

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import imageio.v3 as imageio
@@ -125,6 +126,11 @@ def test_without_tensorboard_the_error_says_how_to_install_it(recipe, tiny, tmp_
         train.fit(recipe, tiny, log_dir=tmp_path / "board")
     assert str(tmp_path / "board") in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_logs_nothing_does_not_wait_for_matplotlib():
+    source = "import sys, gantools.train; print(sorted({'matplotlib', 'tensorboard'} & sys.modules.keys()))"
+    assert subprocess.check_output([sys.executable, "-c", source], text=True) == "[]\n"
 
 
 def test_who_logs_nothing_needs_no_tensorboard_and_gets_no_files(tmp_path, monkeypatch):
