@@ -86,7 +86,13 @@ SHIPPED: dict[str, Plan] = {
         f"acgan-{dataset}": Plan(recipes.get("acgan", dataset=dataset, steps=steps), discriminator=False)
         for dataset, steps in ACGAN_STEPS.items()
     },
-    "rgan-emnist-letters": Plan(recipes.get("rgan", dataset="emnist-letters", steps=2_400), discriminator=False),
+    "rgan-emnist-letters": Plan(
+        # Eight epochs, the last two at three tenths of the rates.
+        recipes.get("rgan", dataset="emnist-letters", batch=128, steps=7_328, lr_decay=0.3, decay_every=6),
+        discriminator=False,
+        snapshots=False,
+        bits=8,
+    ),
     "rgan-emnist-byclass": Plan(
         # Twelve epochs, the last four at three tenths of the rates.
         recipes.get(

@@ -111,11 +111,18 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("recipe", help="print a recipe as YAML, to copy and edit")
     command.add_argument("recipe", help=", ".join(recipes.RECIPES))
-    command.set_defaults(run=lambda options: print(recipes.get(options.recipe).to_yaml(), end=""))
+    command.set_defaults(run=_recipe)
 
     command = commands.add_parser("info", help="devices, precision, data found, shipped runs")
     command.set_defaults(run=_info)
     return parser
+
+
+def _recipe(options: argparse.Namespace) -> None:
+    recipe = recipes.get(options.recipe)
+    if limit := recipes.LIMITS.get(recipe.name):
+        print(f"# the course trains it on the first {limit:,} images: --limit {limit}")
+    print(recipe.to_yaml(), end="")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -48,27 +48,41 @@ def some_text(run: Run) -> str:
 
 
 def spell(text: str, run: Run) -> Spelling:
-    """The first `LONGEST` characters of a text; a letter without a class of its own is written in the other case.
+    """The first `LONGEST` characters of a text.
 
-    Raises TypeError for a text that is none, else as `characters`.
+    A letter without a class of its own is written in the other case, or without its accent. Raises TypeError for a text
+    that is none, else as `characters`.
     """
     if not isinstance(text, str):
         raise TypeError(f"text={text!r} is no text: write it in quotes")
+
+    def label_of(character: str) -> int | None:
+        return known.get(character, known.get(character.swapcase()))
+
     known, text = characters(run), unicodedata.normalize("NFC", text)
     remarks = [] if text.strip() else ["Type something to write"]
     if len(text) > LONGEST:
         remarks.append(f"only the first {LONGEST} of {len(text)} characters are written")
-    labels, unknown = [], {}
+    labels, unknown, instead = [], {}, {}  # a dict keeps the order, and each one once
     for character in text[:LONGEST]:
-        label = known.get(character, known.get(character.swapcase()))
+        label, plain = label_of(character), _plain(character)
+        if label is None and (label := label_of(plain)) is not None:
+            instead[character] = plain
         if label is None and not character.isspace():
-            unknown[character] = None  # a dict keeps the order and each one once
+            unknown[character] = None
         else:
             labels.append(label)
+    if instead:
+        remarks.append("written instead: " + ", ".join(f"{plain} for {letter}" for letter, plain in instead.items()))
     if unknown:
         shown = ", ".join(character if character.isprintable() else ascii(character) for character in unknown)
         remarks.append(f"cannot write: {shown} (this run knows {''.join(known)})")
     return Spelling(tuple(labels), "; ".join(remarks), tuple(unknown))
+
+
+def _plain(character: str) -> str:
+    """A character without accents, or the ordinary one that it is a form of: u for ü, 1 for a circled 1."""
+    return "".join(part for part in unicodedata.normalize("NFKD", character) if not unicodedata.combining(part))
 
 
 def styles(run: Run, share: float, *, together: bool, seed: int = 0) -> Tensor:

@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -225,10 +225,10 @@ class Recipe:
                 raise ValueError(f"{self.name}: {name}={count} cannot be shared equally by {processes} processes")
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> NoReturn:
-    """Raise `RecipeError` for a name that is not known, with the nearest that is."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+def unknown(what: str, name: str, known: Collection[str]) -> NoReturn:
+    """Raise `RecipeError` for a name that is not known, with those that hold it, or the nearest."""
+    near = [one for one in known if name and name in one] or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(known)}"
     raise RecipeError(f"{what} {name!r}: {hint}")
 
 
@@ -259,4 +259,6 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     if type(value) not in kinds:
         expected = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
         raise RecipeError(f"{name}={value!r} is of type {type(value).__name__}; expected {expected}")
+    if isinstance(value, tuple) and not all(type(number) is int for number in value):
+        raise RecipeError(f"{name}={list(value)!r} must hold whole numbers")
     return value

@@ -67,7 +67,8 @@ class Run:
     def history(self) -> list[Row]:
         """One row an epoch: step, seconds, d_loss, g_loss, d_real (mean D(x)), d_fake (mean D(G(z))), accuracies.
 
-        Where D names the class too, also real_named and fake_named: the shares of images that it names as labelled.
+        Where D names the class too, also real_named and fake_named, the shares of images that it names as labelled, and
+        class_loss, the cross-entropy of its class logits on real images.
         The epoch under way, if any, is the last row.
         """
         if not self.open_row:

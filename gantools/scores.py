@@ -5,6 +5,7 @@ the held-out test images. Images pass through uint8 first.
 """
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -86,8 +87,9 @@ def density_coverage(images: Tensor | Seen, dataset: str) -> tuple[float, float]
 def coverage_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], dataset: str) -> Tensor:
     """Coverage within each class, float64 [classes], of images asked for as `labels`, int64 [N].
 
-    Between a class's reference images, those of the judge's that it names so, and at most as many images asked for: a
-    ball reaches to the fifth neighbour within the class. NaN for a class with fewer than six of either kind.
+    Between a class's reference images, those of the judge's that it names so, and as many images asked for: a ball
+    reaches to the fifth neighbour within the class. Where more are given, it is the mean over parts of that size: one
+    part of a rare class says little. NaN for a class with fewer than six of either kind.
     """
     seen = see(images, dataset)
     by = seen.judge
@@ -97,8 +99,12 @@ def coverage_per_class(images: Tensor | Seen, labels: Tensor | Sequence[int], da
     shares = []
     for label in range(len(by.classes)):
         real, fake = by.features[named == label], seen.features[labels == label]
-        enough = min(len(real), len(fake)) > neighbours.NEIGHBOURS
-        shares.append(neighbours.density_coverage(real, fake)[1] if enough else torch.nan)
+        count = min(len(real), len(fake))
+        if count > neighbours.NEIGHBOURS:
+            parts = fake[neighbours.shuffled(len(fake))].split(count)[: len(fake) // count]
+            shares.append(fmean(neighbours.density_coverage(real, part)[1] for part in parts))
+        else:
+            shares.append(torch.nan)
     return torch.tensor(shares, dtype=torch.float64)
 
 

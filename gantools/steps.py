@@ -39,7 +39,8 @@ def d_step(
         (real_logits, real_named), (fake_logits, fake_named) = _ask_both(recipe, discriminator, *seen)
     d_loss = recipe.loss.d(real_logits, fake_logits, recipe.real_target, recipe.fake_target)
     if recipe.class_weight:
-        d_loss = d_loss + recipe.class_weight * class_loss(real_named, y_real)
+        real_class_loss = class_loss(real_named, y_real)
+        d_loss = d_loss + recipe.class_weight * real_class_loss
         if recipe.classify_fakes:
             d_loss = d_loss + recipe.class_weight * class_loss(fake_named, y_fake)
     penalty = penalty_weight * _penalty(recipe, discriminator, *seen) if penalty_weight else torch.zeros_like(d_loss)
@@ -49,6 +50,7 @@ def d_step(
     scores = _scores(recipe, real_logits.detach(), fake_logits.detach())
     if recipe.class_weight:
         scores |= {"real_named": _share(real_named, y_real), "fake_named": _share(fake_named, y_fake)}
+        scores |= {"class_loss": real_class_loss.detach()}
     return scores | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
 
 

@@ -16,8 +16,9 @@ GROUPS = {
     "d_fake": "belief/fake",
     "real_accuracy": "accuracy/real",
     "fake_accuracy": "accuracy/fake",
-    "real_named": "named/real",  # both where D names the class too
+    "real_named": "named/real",  # all three where D names the class too
     "fake_named": "named/fake",
+    "class_loss": "loss/class",
     "frechet_distance": "quality/frechet_distance",  # both where `metrics.during` measured them
     "inception_score": "quality/inception_score",
 }

@@ -34,7 +34,7 @@ from gantools.runtime import (
     mix_seed,
     seed_step,
 )
-from gantools.steps import Labelled, d_step, g_step
+from gantools.steps import BatchNorm, Labelled, d_step, g_step
 
 __all__ = ["Diverged", "Run", "d_step", "fit", "g_step", "load", "shipped"]
 
@@ -73,6 +73,9 @@ def fit(
     recipe.check_shares(world)
     steps_per_epoch, total = len(dataset) // recipe.batch, recipe.total_steps(len(dataset))
     run = checkpoint.open_run(recipe, dataset, out, resume).to(device)
+    layers = (*run.player.modules(), *run.discriminator.modules())
+    if recipe.batch // world == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
+        raise ValueError(f"recipe {recipe.name}: batch norm has nothing to compare in a batch of one; raise batch")
     generator, discriminator = accelerator.prepare(run.player.train(), run.discriminator.train())
     images, labels = dataset.images.to(device), dataset.labels.to(device)
     autocast = autocast_for(recipe.precision, device)

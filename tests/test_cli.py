@@ -286,6 +286,8 @@ def test_info_tells_what_is_here(capsys):
         (["train", "mlp-gan", "--limit", "few"], "invalid int value: 'few'"),
         (["train", "mlpgan"], "there is no recipe 'mlpgan': did you mean 'mlp-gan'?"),
         (["recipe", "nothing like it"], "there is no recipe 'nothing like it': known are ring, mlp-gan"),
+        (["recipe", "mlp"], "there is no recipe 'mlp': did you mean 'mlp-gan' or 'cgan-mlp'?"),
+        (["train", "mlp-gan", "--set", "image_shape=[1, a, 28]"], "image_shape=[1, 'a', 28] must hold whole numbers"),
         (["train", "mlp-gan", "--set", "stepz=3"], "has no field 'stepz': did you mean 'steps'?"),
         (["train", "mlp-gan", "--set", "self=3"], "has no field 'self'"),
         (["train", "mlp-gan", "--set", "steps"], "expected FIELD=VALUE"),

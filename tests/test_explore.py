@@ -622,6 +622,18 @@ def test_a_letter_without_a_class_of_its_own_is_written_in_the_other_case(scribe
     assert handwriting.spell("0Az", both).labels == (0, 10, 61)
 
 
+def test_an_accent_that_is_not_known_is_left_out_and_the_status_says_so(scribe):
+    exhibit = explore.word(scribe(), "cafe")
+    plain = exhibit.picture.value
+    exhibit.text.value = "café"
+    assert (exhibit.picture.value, exhibit.status.value) == (plain, "written instead: e for é")
+    both = handwriting.spell("ÜüÜ①ﬁ", scribe(BYCLASS))
+    assert both.labels == tuple(BYCLASS.index(name) for name in "UuU1")
+    assert both.remark.startswith("written instead: U for Ü, u for ü, 1 for ①; cannot write: ﬁ (")
+    own = handwriting.spell("é", scribe(("e", "é")))
+    assert (own.labels, own.remark) == ((1,), ""), "a class of its own comes first"
+
+
 @pytest.mark.parametrize("text", ["aé!b!", "ae\N{COMBINING ACUTE ACCENT}!b!"])
 def test_unknown_characters_are_named_once_and_skipped(scribe, text):
     run = scribe(("a", "b"))

@@ -677,6 +677,21 @@ def test_coverage_is_taken_within_a_class_and_needs_six_of_either_kind(appoint, 
     assert metrics.coverage_per_class(moved, labels, "made")[:2].tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(("count", "expected"), [(24, {0.75}), (23, {0.5, 1.0})])
+def test_coverage_of_a_class_is_the_mean_over_parts_as_large_as_its_reference(appoint, monkeypatch, count, expected):
+    far = torch.zeros(12, 10)
+    far[6:, 5] = 100  # two heaps of six, so that a ball reaches over its heap
+    features = torch.rand(12, 10, generator=torch.Generator().manual_seed(0)) + far
+    features[:, 0] += 1_000  # the judge names all of them class 0
+    monkeypatch.setattr(scores, "LEAST", 1)
+    seen = made(features)
+    monkeypatch.setattr(seen.judge.network, "head", nn.Identity(), raising=False)
+    appoint(seen)
+    fakes = features[[0] * (count - 1) + [6]]  # one alone in the second heap: it is in one part of the two, at most
+    share = metrics.coverage_per_class(replace(seen, features=fakes), [0] * count, "made")[0]
+    assert float(share) in expected
+
+
 # What is refused
 
 

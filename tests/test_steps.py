@@ -349,6 +349,8 @@ def test_the_scores_say_how_often_d_names_either_half_as_labelled():
     for changes in ({}, {"classify_fakes": False}, {"joint_d_batch": False}):
         scores = steps.d_step(ACGAN.change(**changes), d, resting(d.parameters()), real, fake)
         assert (scores["real_named"], scores["fake_named"]) == (0.75, 0.5)
+        sizes = [math.log(math.exp(-x) + 1 + math.exp(x)) for x in (-0.5, 0.5, 0.7, -0.1)]  # class logits: -x, 0, x
+        assert scores["class_loss"].item() == pytest.approx((sum(sizes) - (0.5 + 0.5 + 0.7 - 0.1)) / 4)
 
 
 def test_a_class_term_needs_a_d_that_names_classes():

@@ -249,9 +249,17 @@ def test_a_class_term_needs_a_d_that_names_classes(conditional, tiny):
 def test_where_d_names_classes_the_history_says_how_often_it_is_right(tiny, conditional):
     plain = train.fit(conditional, tiny).history[0]
     (row,) = train.fit(conditional.change(discriminator=Namer, class_weight=1.0), tiny).history
-    assert row.keys() == plain.keys() | {"real_named", "fake_named"}
+    assert row.keys() == plain.keys() | {"real_named", "fake_named", "class_loss"}
     assert 0 <= row["real_named"] <= 1
     assert 0 <= row["fake_named"] <= 1
+    assert 0 < row["class_loss"] < 10
+
+
+def test_a_batch_of_one_is_refused_before_the_training_where_there_is_batch_norm(tiny, conditional, capsys):
+    with pytest.raises(ValueError, match="recipe cgan-mlp: batch norm has nothing to compare in a batch of one"):
+        train.fit(recipes.get("cgan-mlp", batch=1, steps=1), tiny)
+    assert "cgan-mlp:" not in capsys.readouterr().out, "no bar"
+    assert train.fit(conditional.change(batch=1, steps=1), tiny).step == 1, "without batch norm it is a batch like any"
 
 
 def test_on_epoch_is_called_after_each_epoch_and_at_the_end(tiny):
