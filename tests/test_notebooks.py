@@ -38,11 +38,12 @@ def test_there_is_a_solution_for_every_lesson_with_exercises():
 
 
 @each_notebook
-def test_it_was_run_from_top_to_bottom_without_an_error(path):
+def test_it_was_run_from_top_to_bottom_without_an_error_or_a_warning(path):
     notebook = nbformat.read(path, 4)
     counts = [cell.execution_count for cell in code_of(notebook)]
     assert counts == list(range(1, len(counts) + 1))
     assert not [output for output in outputs_of(notebook) if output.output_type == "error"]
+    assert not [output.text for output in outputs_of(notebook) if output.get("name") == "stderr"], "a warning shows"
 
 
 @each_notebook
