@@ -5,7 +5,8 @@
 1,000 steps each as published on MNIST train[:10000], more than an hour each on one thread. So few are 13 epochs, and
 published rates fall for the last three only; so decay is not taken away but brought forward, to each epoch instead of
 each ten. Writes assets/results/cgan-sn-ablation.csv: variant, seconds (of as many threads as given), step, d_loss,
-g_loss, and numbers against test images. Rows that are there are not measured again. Runs are kept in FOLDER and go on where they stopped.
+g_loss, and numbers against test images. Rows that are there are not measured again. Runs are kept in FOLDER and go on
+where they stopped.
 """
 
 import argparse

@@ -1,44 +1,45 @@
-"""Two shapes in one class: how often real EMNIST letters are capitals, as the judge of ByClass reads them.
+"""Two shapes in one class: how often real and generated letters are capitals, as the judge of ByClass reads them.
 
     python benchmarks/cases.py
 
 Writes assets/results/letter-cases.csv: letter, images, capital and small, the shares of the class's test images that
-the judge reads as either shape of that letter. EMNIST's parts overlap: test letters that the judge has seen among its
-training images of ByClass (39 in 100) are left out. Needs EMNIST letters and ByClass in the cache.
+the judge reads as either shape of that letter; then the same of 400 images of the class by the shipped generator.
+EMNIST's parts overlap: test letters that the judge has seen among its training images of ByClass (39 in 100) are left
+out. Needs EMNIST letters and ByClass in the cache.
 """
 
 import argparse
-import string
 
 import results
 import torch
+from torch import Tensor
 
-from gantools import data, metrics
+from gantools import data, metrics, train
 
 RESULTS = results.FOLDER / "letter-cases.csv"
-FIELDS = ("letter", "images", "capital", "small")
+GENERATOR, COUNT = "rgan-emnist-letters", 400
+FIELDS = ("letter", "images", "capital", "small", "generated_capital", "generated_small")
 
 
 def main() -> None:
-    argparse.ArgumentParser(description="How often real letters are capitals.").parse_args()
+    argparse.ArgumentParser(description="How often real and generated letters are capitals.").parse_args()
     torch.set_num_threads(1)
     known = {row["letter"] for row in results.read(RESULTS)}
-    test = data.load("emnist-letters", split="test")
+    run, test = train.load(GENERATOR), data.load("emnist-letters", split="test")
     judged_by = {image.numpy().tobytes() for image in data.load("emnist-byclass").images}
     test = test[torch.tensor([image.numpy().tobytes() not in judged_by for image in test.images])]
-    for label, letter in enumerate(string.ascii_lowercase):
-        if letter in known:
-            continue
-        images = test.of_class(label).images
-        seen = metrics.see(images, "emnist-byclass")
-        names = [seen.judge.classes[number] for number in seen.named.tolist()]
-        shares = {shape: round(names.count(title) / len(names), 4) for shape, title in cases(letter).items()}
-        results.append(RESULTS, FIELDS, [{"letter": letter, "images": len(images)} | shares])
+    for label, letter in enumerate(run.classes):
+        if letter not in known:
+            real, generated = test.of_class(label).images, run.sample(labels=[label] * COUNT)
+            row = (letter, len(real), *shares(real, letter), *shares(generated, letter))
+            results.append(RESULTS, FIELDS, [dict(zip(FIELDS, row, strict=True))])
 
 
-def cases(letter: str) -> dict[str, str]:
-    """Both shapes of a letter."""
-    return {"capital": letter.upper(), "small": letter}
+def shares(images: Tensor, letter: str) -> list[float]:
+    """Of images [N, 1, 28, 28]: how many are read as the capital of a letter, and how many as the small one."""
+    seen = metrics.see(images, "emnist-byclass")
+    names = [seen.judge.classes[number] for number in seen.named.tolist()]
+    return [round(names.count(shape) / len(names), 4) for shape in (letter.upper(), letter)]
 
 
 if __name__ == "__main__":
