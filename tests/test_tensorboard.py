@@ -82,7 +82,9 @@ def test_learning_rates_are_logged_as_the_epoch_had_them(recipe, tiny, tmp_path)
 def test_how_often_d_names_the_class_is_logged_where_it_does(tiny, tmp_path):
     run = train.fit(recipes.get("acgan", batch=8, g_batch=8, steps=5), tiny, log_dir=tmp_path)
     board, (row,) = read(tmp_path), run.history
-    assert set(board.Tags()["scalars"]) == set(TITLES) | RATES | {"named/real", "named/fake"}
+    assert set(board.Tags()["scalars"]) == set(TITLES) | RATES | {"named/real", "named/fake", "loss/class"}
+    (event,) = board.Scalars("loss/class")
+    assert (event.step, event.value) == (5, pytest.approx(row["class_loss"]))
     for half in ("real", "fake"):
         (event,) = board.Scalars(f"named/{half}")
         assert (event.step, event.value) == (5, pytest.approx(row[f"{half}_named"]))
