@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from gantools import data, metrics, nets, recipes, train
+from gantools.catalogue import REDUCED
 from gantools.recipe import Recipe
 
 RESULTS = results.FOLDER / "cgan-sn-ablation.csv"
@@ -63,7 +64,7 @@ def main() -> None:
     if unknown := set(arguments.names) - set(VARIANTS):
         parser.error(f"there is no variant {unknown.pop()!r}; choose from {', '.join(VARIANTS)}")
     torch.set_num_threads(arguments.threads)
-    digits = data.load("mnist", limit=10_000)
+    digits = data.load("mnist", limit=REDUCED)
     for name in arguments.names or VARIANTS:
         if name not in [row["variant"] for row in results.read(RESULTS)]:
             folder = arguments.work / "ablation" / name.replace(" ", "-")

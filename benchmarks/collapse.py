@@ -6,9 +6,9 @@ Every variant gets the same number of steps of 128 real images, 5,000 unless tol
 assets/results/collapse.csv, a row for each variant, and assets/results/collapse-classes.csv, a row for each variant and
 class; `named` in it counts what the judge reads in the class's 1,000 images, class by class; `within_class_variance` is
 over that of the real images that the judge names so. The variant `real` holds what as many real training images score
-(of classes with fewer, each is met more than once).
-Variants that are there at that length are not trained again; the variant `shipped` never is. Runs are kept in FOLDER,
-by variant and steps, and go on where they stopped. Needs EMNIST ByClass in the cache.
+(of classes with fewer, each is met more than once). Variants that are there at that length are not trained again; the
+variant `shipped` never is. Runs are kept in FOLDER, by variant and steps, and go on where they stopped. Needs EMNIST
+ByClass in the cache.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class EmbeddingGenerator(nets.ACGANGenerator):
         self.label = nets.ClassEmbedding(classes, 16)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return self.layers(torch.cat([z[:, :-16], self.label(y)], 1))
+        return self.layers(torch.cat([z[:, : -self.label.embedding_dim], self.label(y)], 1))
 
 
 class SpectralDiscriminator(nets.ACGANDiscriminator):

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from gantools import data, recipes, train
+from gantools import catalogue, data, recipes, train
 from gantools.data import ImageSet
 
 
@@ -52,7 +52,7 @@ def common_way(root: Path, batch: int) -> Callable[[], int]:
     loader = DataLoader(datasets.MNIST(root, transform=scale), batch, shuffle=True, drop_last=True)
     generator = nn.Sequential(*hidden_layers(100, 32, 64, 128), nn.Linear(128, 784), nn.Tanh())
     discriminator = nn.Sequential(nn.Flatten(), *hidden_layers(784, 128, 64, 32), nn.Linear(32, 1))
-    for theirs, ours in zip((generator, discriminator), recipes.MLP_GAN.build(), strict=True):
+    for theirs, ours in zip((generator, discriminator), catalogue.MLP_GAN.build(), strict=True):
         assert [p.shape for p in theirs.parameters()] == [p.shape for p in ours.parameters()]
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=0.002)
     d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=0.002)
@@ -102,7 +102,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_idx(digits, Path(folder))
         contenders = {
-            "the common way": common_way(Path(folder), recipes.MLP_GAN.batch),
+            "the common way": common_way(Path(folder), catalogue.MLP_GAN.batch),
             "gantools, fresh fakes (as published)": our_way(digits),
             "gantools, D's fakes reused": our_way(digits, fresh_fakes=False),
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gantools import ASSETS, checkpoint, data, recipes, train
+from gantools.catalogue import REDUCED
 from gantools.data import ImageSet
 from gantools.recipe import Recipe
 from gantools.run import Run
@@ -50,7 +51,6 @@ class Plan:
         return images
 
 
-REDUCED = 10_000  # MNIST train[:10000], the reduced set of the published conditional GANs
 SHIPPED: dict[str, Plan] = {
     "ring": Plan(recipes.get("ring")),
     "mlp-gan-mnist": Plan(recipes.get("mlp-gan")),

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gantools import ASSETS, rounding
+from gantools.catalogue import RECIPES
 from gantools.data import ImageSet
 from gantools.recipe import Recipe
-from gantools.recipes import RECIPES
 from gantools.run import Run
 from gantools.runtime import write_whole
 

@@ -15,6 +15,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, study, train
+from gantools.catalogue import ON_REDUCED, REDUCED
 from gantools.recipe import RecipeError
 from gantools.run import Run
 from gantools.trials import recorded
@@ -120,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _recipe(options: argparse.Namespace) -> None:
     recipe = recipes.get(options.recipe)
-    if limit := recipes.LIMITS.get(recipe.name):
-        print(f"# the course trains it on the first {limit:,} images: --limit {limit}")
+    if recipe.name in ON_REDUCED:
+        print(f"# the course trains it on the first {REDUCED:,} images: --limit {REDUCED}")
     print(recipe.to_yaml(), end="")
 
 

@@ -55,19 +55,19 @@ def spell(text: str, run: Run) -> Spelling:
     """
     if not isinstance(text, str):
         raise TypeError(f"text={text!r} is no text: write it in quotes")
+    known, text = characters(run), unicodedata.normalize("NFC", text)
 
     def label_of(character: str) -> int | None:
         return known.get(character, known.get(character.swapcase()))
 
-    known, text = characters(run), unicodedata.normalize("NFC", text)
     remarks = [] if text.strip() else ["Type something to write"]
     if len(text) > LONGEST:
         remarks.append(f"only the first {LONGEST} of {len(text)} characters are written")
     labels, unknown, instead = [], {}, {}  # a dict keeps the order, and each one once
     for character in text[:LONGEST]:
-        label, plain = label_of(character), _plain(character)
-        if label is None and (label := label_of(plain)) is not None:
-            instead[character] = plain
+        label = label_of(character)
+        if label is None and (label := label_of(_plain(character))) is not None:
+            instead[character] = _plain(character)
         if label is None and not character.isspace():
             unknown[character] = None
         else:

@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from gantools import arms, checkpoint, nets, recipes, trials
+from gantools import arms, catalogue, checkpoint, nets, trials
 from gantools.recipe import Recipe
 from gantools.trials import StudyError, Trial
 
@@ -42,7 +42,7 @@ class Study:
     sizes: tuple[int, ...]
     doses: tuple[float, ...]
     subsets: int
-    gan: Recipe = recipes.RGAN
+    gan: Recipe = catalogue.RGAN
     gan_steps: tuple[int, ...] = ()
     shipped: tuple[str, ...] = ()
     seeds: int = 2

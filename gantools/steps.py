@@ -49,8 +49,11 @@ def d_step(
     optimizer.step()
     scores = _scores(recipe, real_logits.detach(), fake_logits.detach())
     if recipe.class_weight:
-        scores |= {"real_named": _share(real_named, y_real), "fake_named": _share(fake_named, y_fake)}
-        scores |= {"class_loss": real_class_loss.detach()}
+        scores |= {
+            "real_named": _share(real_named, y_real),
+            "fake_named": _share(fake_named, y_fake),
+            "class_loss": real_class_loss.detach(),
+        }
     return scores | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
 
 

@@ -72,6 +72,12 @@ def test_train_resumes_and_ends_where_one_run_would(trained):
     assert torch.equal(resumed.sample(5), at_once.sample(5))
 
 
+@pytest.mark.parametrize(("name", "reduced"), [("cdcgan", True), ("rgan", True), ("dcgan-mnist", False)])
+def test_a_printed_recipe_says_how_many_images_its_runs_learn_from(capsys, name, reduced):
+    assert cli.main(["recipe", name]) == 0
+    assert ("first 10,000 images: --limit 10000\n" in capsys.readouterr().out) == reduced
+
+
 def test_a_printed_recipe_trains_when_fed_back(capsys, tmp_path):
     assert cli.main(["recipe", "mlp-gan"]) == 0
     printed = capsys.readouterr().out

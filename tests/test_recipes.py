@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from gantools import data, losses, nets, recipes, train
+from gantools import catalogue, data, losses, nets, recipes, train
 from gantools.recipe import RecipeError
 
 
@@ -56,7 +56,7 @@ def test_the_dcgans_have_the_published_numbers():
         recipe = recipes.get(name)
         assert {field: getattr(recipe, field) for field in numbers} == numbers
         assert recipe.loss is losses.non_saturating
-    one, other = recipes.DCGAN_MNIST, recipes.DCGAN_CIFAR10
+    one, other = catalogue.DCGAN_MNIST, catalogue.DCGAN_CIFAR10
     assert (one.generator, one.discriminator) == (nets.dcgan_mnist_generator, nets.dcgan_mnist_discriminator)
     assert (other.generator, other.discriminator) == (nets.dcgan_cifar10_generator, nets.dcgan_cifar10_discriminator)
 
