@@ -37,10 +37,9 @@ def training_set(arm: str, real: ImageSet, count: int = 0, generated: Tensor | N
         raise ValueError(f"count={count} must not be negative")
     if count and arm not in DOSED:
         raise ValueError(f"arm {arm!r} adds no images, but count={count}")
-    if arm in GENERATED and (generated is None or len(generated) < count):
-        raise ValueError(
-            f"arm {arm!r} needs {count} generated images, not {0 if generated is None else len(generated)}"
-        )
+    there = 0 if generated is None else len(generated)
+    if arm in GENERATED and (there < count or not there):
+        raise ValueError(f"arm {arm!r} needs {count or 'some'} generated images, not {there}")
     if arm == "through":
         return replace(real, images=quantised(real.images.atanh().tanh()))
     if arm == "published mistake":

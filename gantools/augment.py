@@ -5,6 +5,7 @@ images: who learns from them, a classifier or G, learns it too.
 """
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 from torch import Tensor
@@ -75,11 +76,11 @@ def random_affine(x: Tensor, strength: float = 1.0) -> Tensor:
 
 def _asked(x: Tensor, strength: float) -> bool:
     """Whether there is something to do; raises what `warped` raises."""
-    if strength < 0:
-        raise ValueError(f"strength={strength:g} must not be negative")
+    if not 0 <= strength < inf:
+        raise ValueError(f"strength={strength:g} must not be negative, nor infinite")
     if strength and x.ndim != 4:
         raise ValueError(f"only images [N, C, H, W] can be turned, not {list(x.shape)}")
-    return strength > 0
+    return strength > 0 and len(x) > 0
 
 
 def _affine(x: Tensor, strength: float) -> Tensor:

@@ -30,6 +30,7 @@ from gantools.run import Run
 from gantools.runtime import write_whole
 
 FORMAT = 1
+KINDS = {"recipe": dict, "data": dict, "step": int, "seconds": int | float, "files": dict, "rows": list}  # of run.json
 ROUNDED = {32: dict, 16: rounding.to_half, 8: rounding.to_bytes}
 
 
@@ -212,10 +213,15 @@ def _about(folder: Path) -> dict[str, Any]:
         needed = {"format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"}
         if not needed <= about.keys():
             raise ValueError(f"without {', '.join(sorted(needed - about.keys()))}")
-        if not {"name"} <= about["recipe"].keys() or not {"networks"} <= about["files"].keys():
+        for key, kind in KINDS.items():
+            if not isinstance(about[key], kind):
+                raise ValueError(f"{key} is {about[key]!r:.60}")
+        if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
             raise ValueError("without the recipe's name or the networks' file")
-        if not all({"file", "sha256"} <= entry.keys() for entry in about["files"].values()):
+        if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
             raise ValueError("without the name or the SHA-256 of a file")
+        if not all(isinstance(row, dict) for row in about["rows"]):
+            raise ValueError("with a row that is none")
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if about["format"] != FORMAT:

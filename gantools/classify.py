@@ -29,8 +29,13 @@ def train_classifier(
     By default a small CNN, for twelve epochs. `network(image_shape, classes)` builds another; `steps` counts batches
     of 64 instead, epoch after epoch. In fp32: an accuracy must not depend on the chip. Adam; its rate rises to `rate`
     and falls to nothing, or stays there without `one_cycle`. `augment` changes each batch [B, C, H, W] before it is
-    seen, and may draw from torch's random state.
+    seen, and may draw from torch's random state. Raises ValueError for fewer than two images, for images that are no
+    finite floats, and for labels that are not one class for each image.
     """
+    if len(images) < 2 or not images.is_floating_point() or not images.isfinite().all():
+        raise ValueError(f"a classifier needs at least two images, finite floats, not {list(images.shape)}")
+    if labels.shape != images.shape[:1] or not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"{len(images)} images need as many labels in 0 to {classes - 1}, not {list(labels.shape)}")
     if steps is not None and steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
     per_epoch = max(1, len(images) // BATCH)
@@ -68,13 +73,17 @@ def features(network: ConvClassifier, images: Tensor) -> Tensor:
 
 
 def accuracy(network: nn.Module, images: ImageSet) -> float:
-    """The share of images whose class a classifier in eval mode names."""
+    """The share of images, at least one, whose class a classifier in eval mode names."""
+    if not len(images):
+        raise ValueError("an accuracy needs at least one image, and there is none")
     return int((predictions(network, images.images) == images.labels).sum()) / len(images)
 
 
 def accuracy_per_class(right: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Of each class the share that was named right, float64 [classes], from right bool [N] and labels int64 [N].
 
-    NaN for a class that `labels` do not hold.
+    NaN for a class that `labels` do not hold. Raises ValueError for labels beyond `classes`.
     """
+    if len(labels) and int(labels.max()) >= classes:
+        raise ValueError(f"labels must lie in 0 to {classes - 1}, and one is {int(labels.max())}")
     return labels[right].bincount(minlength=classes).double() / labels.bincount(minlength=classes)

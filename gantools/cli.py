@@ -161,8 +161,8 @@ def _last_row(run: Run) -> str:
 
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set {text!r}: expected FIELD=VALUE")
+    if not equals or not value.strip():
+        raise ValueError(f"--set {text!r}: expected FIELD=VALUE (null where a field may be left open)")
     try:
         return name, yaml.safe_load(value)
     except yaml.YAMLError as error:

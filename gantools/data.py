@@ -118,7 +118,8 @@ def ring(count: int = RING_POINTS, seed: int = 0) -> ImageSet:
 def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, **more: np.ndarray) -> Path:
     """Write a data set: images uint8 [N, C, H, W] and labels int64 [N], checked, whole or not at all.
 
-    `more` arrays go into the same file under their names; `load` leaves them alone.
+    `more` arrays go into the same file under their names; `load` leaves them alone. Raises `DataError` for what is no
+    data set, and where it cannot be written.
     """
     path, images, labels = Path(path), np.asarray(images), np.asarray(labels)
     if path.suffix != ".npz":
@@ -233,6 +234,8 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[st
     def refuse(what: str, expected: str, got: object) -> None:
         raise DataError(f"{path}: expected {what} {expected}, found {got}")
 
+    if not images.size or not labels.size:
+        refuse("images and labels,", "at least one", f"{list(images.shape)} and {list(labels.shape)}")
     if images.dtype != np.uint8:
         refuse("`images` of dtype", "uint8 (0 to 255)", images.dtype)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -241,8 +244,8 @@ def _check(path: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[st
         refuse("`images` of", f"{MIN_SIDE} to {MAX_SIDE} pixels a side", f"{images.shape[2]}x{images.shape[3]}")
     if not np.issubdtype(labels.dtype, np.integer):
         refuse("`labels` of dtype", "int64", labels.dtype)
-    if labels.shape != images.shape[:1] or not len(labels):
-        refuse("`labels` of shape", f"[{len(images)}], one for each image and at least one", list(labels.shape))
+    if labels.shape != images.shape[:1]:
+        refuse("`labels` of shape", f"[{len(images)}], one for each image", list(labels.shape))
     top = (len(classes) if classes else MAX_CLASSES) - 1
     if not 0 <= int(labels.min()) <= int(labels.max()) <= top:
         refuse("labels", f"0 to {top}" if classes else f"from 0 up to {top:,}", f"{labels.min()} to {labels.max()}")

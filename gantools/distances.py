@@ -45,7 +45,10 @@ def kernel(known: Tensor, features: Tensor) -> float:
 
 
 def inception_score(logits: Tensor) -> float:
-    """exp of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016) of logits [N, classes]."""
+    """exp of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016) of logits [N, classes].
+
+    The mean over ten random tenths, as published; smaller with fewer images.
+    """
     from torchmetrics.image.inception import InceptionScore  # here: it takes two seconds to import
 
     with warnings.catch_warnings(), torch.random.fork_rng():

@@ -175,11 +175,14 @@ def labels_worth(rows: Sequence[Row], arm: str, size: int, classifier: str, dose
 
 
 def mcnemar(wrong_first: Sequence[int], wrong_second: Sequence[int]) -> McNemar:
-    """McNemar's exact test of one pair, from the places of the test images that each got wrong.
+    """McNemar's exact test of one pair, from the places of the test images that each got wrong, int [M], none twice.
 
-    It knows these two classifiers and these test images only; whether another training would agree, `gain` says.
+    It knows these two classifiers and these test images only; whether another training would agree, `gain` says. Raises
+    ValueError for a place that is there twice, as in a mask of booleans.
     """
     first, second = set(map(int, wrong_first)), set(map(int, wrong_second))
+    if (len(first), len(second)) != (len(wrong_first), len(wrong_second)):
+        raise ValueError("mcnemar() takes the places of wrong answers, each once; of a mask, mask.nonzero()[0]")
     only_first, only_second = len(first - second), len(second - first)
     count, least = only_first + only_second, min(only_first, only_second)
     tail = sum(comb(count, k) for k in range(least + 1))

@@ -199,7 +199,7 @@ class Replay(Exhibit):
 
 def replay(boards: Sequence[np.ndarray], titles: Sequence[str]) -> Replay:
     """A training as a film with a time slider: one picture, uint8 [H, W, 3], and one title for each moment."""
-    if len(boards) != len(titles) or not boards:
+    if len(boards) != len(titles) or not len(boards):
         raise ValueError(f"{len(boards)} pictures and {len(titles)} titles: one title for each picture")
     last = len(boards) - 1
     time = widgets.IntSlider(0, min=0, max=last, description="time", readout=False)

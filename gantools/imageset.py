@@ -39,11 +39,11 @@ class ImageSet:
             found = f"{images.dtype}, at most {images.abs().max() if len(images) else 0:g}"
             raise DataError(f"{self.name}: images must be {kind}, float32; these are {found} in absolute value")
         if labels.shape != (len(images),) or labels.dtype != torch.int64:
-            raise DataError(
-                f"{self.name}: {len(images)} images need int64 labels [{len(images)}], not {list(labels.shape)}"
-            )
+            found = f"{labels.dtype} {list(labels.shape)}"
+            raise DataError(f"{self.name}: {len(images)} images need int64 labels [{len(images)}], not {found}")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
-            raise DataError(f"{self.name}: labels must lie in 0 to {len(self.classes) - 1}")
+            found = f"{int(labels.min())} to {int(labels.max())}"
+            raise DataError(f"{self.name}: labels must lie in 0 to {len(self.classes) - 1}, not {found}")
 
     def __getitem__(self, index: Tensor | slice) -> "ImageSet":
         """The images at these places: a slice, an index tensor int64 [M] or a mask bool [N]."""
@@ -62,7 +62,8 @@ class ImageSet:
     def stratified(self, per_class: int, seed: int = 0) -> "ImageSet":
         """`per_class` images of every class, drawn by `seed` and kept in file order.
 
-        A smaller draw with the same seed is part of a larger one. Raises `DataError` if a class is too small.
+        A smaller draw with the same seed is part of a larger one. Raises `DataError` if a class is too small, and for
+        less than one.
         """
         return self._cut([per_class] * len(self.classes), seed, f"per_class={per_class}")
 
@@ -102,7 +103,9 @@ class ImageSet:
         for label, (title, size) in enumerate(zip(self.classes, sizes, strict=True)):
             members = order[self.labels[order] == label]
             if not 1 <= size <= len(members):
-                raise DataError(f"{self.name}: {wish}, but class {label} ({title}) has {len(members)} images")
+                raise DataError(
+                    f"{self.name}: {wish}, but class {label} ({title}) has {len(members)} images; take 1 or more"
+                )
             chosen.append(members[:size])
         return self[torch.cat(chosen).sort().values]
 

@@ -67,7 +67,8 @@ class Judge:
                 f"the judge of {self.dataset} sees images of the shape [N, {expected}], not {list(images.shape)}"
             )
         if not are_pixels(images):
-            raise JudgeError(f"the judge of {self.dataset} takes finite floats in [-1, 1]")
+            found = f"{images.dtype} in {images.min():g} to {images.max():g}"
+            raise JudgeError(f"the judge of {self.dataset} takes finite floats in [-1, 1], not {found}")
         parts = []
         for part in to_uint8(images).split(EMBED_BATCH):
             features = self.network.features(from_uint8(part).contiguous(memory_format=torch.channels_last))

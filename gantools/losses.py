@@ -94,7 +94,11 @@ def squared_error_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> T
 def relativistic_d(
     real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0
 ) -> Tensor:
-    """Each real image against its fake partner (Jolicoeur-Martineau 2019, RpGAN); `fake_target` has no meaning."""
+    """Each real image against its fake partner (Jolicoeur-Martineau 2019, RpGAN); `fake_target` has no meaning.
+
+    Logits [N] of either; raises ValueError where their shapes differ.
+    """
+    _check_pairs(real_logits, fake_logits)
     return bce(real_logits - fake_logits, real_target)
 
 
@@ -102,7 +106,13 @@ def relativistic_g(fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
     """The same pairs, the other way round."""
     if real_logits is None:
         raise ValueError("the relativistic loss compares pairs: it needs real_logits beside fake_logits")
+    _check_pairs(real_logits, fake_logits)
     return bce(fake_logits - real_logits, 1.0)
+
+
+def _check_pairs(real_logits: Tensor, fake_logits: Tensor) -> None:
+    if real_logits.shape != fake_logits.shape:  # else each would meet all of the others, by broadcasting
+        raise ValueError(f"pairs need logits of one shape, not {list(real_logits.shape)} and {list(fake_logits.shape)}")
 
 
 def class_loss(class_logits: Tensor, y: Tensor) -> Tensor:

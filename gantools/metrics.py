@@ -1,8 +1,8 @@
 """Every number about a generator, each with the value that real images give.
 
 Real and generated images are compared as the data set's judge sees them (`gantools.judge`), after both passed through
-uint8. The reference is the held-out test set; beside a number stands the same number for as many real *training*
-images.
+uint8. The reference is the held-out test set; beside a number stands what 10,000 real *training* images score (label
+agreement: the test images themselves, which the judge has not learned from).
 
 What sees which damage, of 500 digits (tests/test_scores.py measures it). ↑ ↓: over three strengths the number rises or
 falls and never turns back; (↑) (↓): the lightest strength leaves it where it was; ·: all three do.
@@ -95,6 +95,8 @@ def evaluate(
 
     For the ring of lesson 00, which needs no judge, it counts the Gaussians found.
     """
+    if not isinstance(run, Run):
+        raise ValueError(f"evaluate() takes a run, not {run!r:.60}: see train.load(name)")
     dataset = dataset or run.data["name"]
     name = run.folder.name if run.folder else run.recipe.name
     if extractor not in ("judge", "inception"):
@@ -128,6 +130,8 @@ def evaluate(
     train, note = _training_images(run, dataset)
     if train is not None:
         numbers["memorisation"] = memorisation(images, dataset, train)
+    if cas and (there := len(data.load(dataset, split="test"))) < int(by.counts.sum()):
+        note = "; ".join(filter(None, (note, f"CAS on the {there:,} bundled test images")))
     real = Report(name="real training images", dataset=dataset, count=COUNT, **by.real)
     return Report(name=name, dataset=dataset, count=count, note=note, real=real, **numbers)
 

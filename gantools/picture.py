@@ -43,7 +43,7 @@ class Picture:
         return f'<img src="{self.uri}" alt="{html.escape(self.alt)}" style="max-width:100%">'
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture as it is; the file must end in .png, .gif or .jpeg, as `kind` says."""
+        """Write the picture as it is; the file must end in .png, .gif, or .jpeg or .jpg, as `kind` says."""
         path = Path(path)
         if path.suffix.lower().replace("jpg", "jpeg") != f".{self.kind}":
             raise ValueError(f"{path}: this picture is a .{self.kind}")
@@ -69,7 +69,9 @@ def tile(images: Tensor, columns: int = 8, zoom: int = ZOOM) -> np.ndarray:
 
 
 def encode(pixels: np.ndarray, alt: str, kind: str = "png") -> Picture:
-    """A uint8 array [H, W] or [H, W, 3] as a picture."""
+    """A uint8 array [H, W] or [H, W, 3] as a picture: "png", "gif" or "jpeg"."""
+    if kind not in ("png", "gif", "jpeg"):
+        raise ValueError(f"kind={kind!r}: choose png, gif or jpeg")
     return Picture(imageio.imwrite("<bytes>", pixels, extension=f".{kind}"), alt, kind)
 
 
@@ -88,7 +90,7 @@ def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, 
 
     A single frame may have more.
     """
-    if not snapshots:
+    if not len(snapshots):
         raise ValueError("an animation needs at least one snapshot")
     if not seconds > 0:
         raise ValueError(f"seconds={seconds} must be above 0")

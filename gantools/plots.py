@@ -66,7 +66,7 @@ def compare(real: Tensor, fake: Tensor, columns: int = 8, *, titles: Sequence[st
 
 def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) -> Picture:
     """The same z at several moments of a training, from left to right."""
-    if len(snapshots) != len(titles) or not snapshots:
+    if len(snapshots) != len(titles) or not len(snapshots):
         raise ValueError(f"{len(snapshots)} snapshots and {len(titles)} titles: one title for each snapshot")
     figure = Figure(figsize=(2.3 * len(snapshots), 2.55))
     for axes, images, title in zip(np.atleast_1d(figure.subplots(1, len(snapshots))), snapshots, titles, strict=True):
@@ -76,7 +76,7 @@ def strip(snapshots: Sequence[Tensor], titles: Sequence[str], columns: int = 4) 
 
 def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 5, *, alt: str) -> Picture:
     """Arrays uint8 [H, W] or [H, W, 3], as `tile` and `landscape` make them, side by side with their titles."""
-    if len(pictures) != len(titles) or not pictures:
+    if len(pictures) != len(titles) or not len(pictures):
         raise ValueError(f"{len(pictures)} pictures and {len(titles)} titles: one title for each picture")
     if columns < 1:
         raise ValueError(f"columns={columns} must be at least 1")
@@ -203,6 +203,8 @@ def matrices(series: Mapping[str, Tensor], names: Sequence[str], *, xlabel: str,
     """
     if not series or any(shares.shape != (len(names), len(names)) for shares in series.values()):
         raise ValueError(f"matrices() needs at least one table, each [{len(names)}, {len(names)}] for as many names")
+    if any(not (0 <= shares.min() <= shares.max() <= 1) for shares in series.values()):
+        raise ValueError("matrices() draws shares in [0, 1]; divide counts by the sum of their row")
     figure = Figure(figsize=(6.4 * len(series), 6.6))
     for axes, (title, shares) in zip(figure.subplots(1, len(series), squeeze=False)[0], series.items(), strict=True):
         axes.imshow(shares.sqrt().numpy(), cmap="gray_r", vmin=0, vmax=1)  # the root shows small shares too

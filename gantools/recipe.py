@@ -86,6 +86,8 @@ class Recipe:
         ):
             if not 0 < getattr(self, name) < inf:  # "not": NaN is refused too
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0, and finite")
+        if not self.image_shape or min(self.image_shape) < 1:
+            raise ValueError(f"recipe {self.name}: image_shape={self.image_shape} must be sizes above 0")
         if self.seed >= 2**63:
             raise ValueError(f"recipe {self.name}: seed={self.seed} must be below 2**63")
         for name in ("seed", "r1", "r2", "affine", "shift", "classes", "class_weight"):
@@ -122,6 +124,8 @@ class Recipe:
         for name, value in changes.items():
             if name not in fields:
                 unknown(f"recipe {self.name} has no field", name, fields)
+            if name == "name" and not isinstance(value, str):
+                raise RecipeError(f"recipe {self.name}: name must be a text, not {value!r}")
             if name in self.scalars():
                 changes[name] = _typed(name, value, fields[name].type)
             elif name != "name" and not (isinstance(value, losses.Loss) if name == "loss" else callable(value)):
@@ -215,7 +219,9 @@ class Recipe:
     def total_steps(self, images: int) -> int:
         """How many steps a run on `images` images takes."""
         if images < self.batch:
-            raise ValueError(f"recipe {self.name}: a batch of {self.batch} needs more than {images} images")
+            raise ValueError(
+                f"recipe {self.name}: a batch of {self.batch} needs more than {images} images; lower batch"
+            )
         return self.steps or self.epochs * (images // self.batch)
 
     def check_shares(self, processes: int) -> None:

@@ -71,7 +71,7 @@ def lesson_images(count: int) -> int:
     return min(count, SMOKE_IMAGES) if profile() == "smoke" else count
 
 
-def lesson(name: str, **changes: Any) -> Recipe:
+def lesson(name: str, /, **changes: Any) -> Recipe:
     """A named recipe, cut to what a lesson trains live in this profile; `full` leaves it as published."""
     recipe, where = get(name, **changes), profile()
     if where == "full":

@@ -141,6 +141,7 @@ class Run:
         """
         if not self.recipe.classes:
             raise ValueError(f"{self.recipe.name} does not know labels")
+        name = str(name)
         if name in self.classes:
             return self.classes.index(name)
         if name.isdecimal() and int(name) < len(self.classes):
@@ -163,9 +164,16 @@ class Run:
         mixture, at least 0 and 1 in sum (to 1e-3). Raises ValueError on labels that do not exist, shares that are no
         mixture, shapes that do not fit, and a count below 1.
         """
-        labels = None if labels is None else torch.as_tensor(labels)
+        if isinstance(count, (float, bool)):
+            raise ValueError(f"count={count!r} must be a whole number")
+        try:
+            labels = None if labels is None else torch.as_tensor(labels)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"labels must be numbers; for a class by its name, run.label_of(name): {error}") from error
         if labels is not None and not labels.ndim:
             raise ValueError(f"labels={labels.item()}: give one for each image, as [{labels.item()}] * count")
+        if labels is not None and labels.shape == (0,):
+            labels = labels.long()  # an empty list says nothing of its kind
         if count < 1:
             raise ValueError(f"count={count} must be at least 1")
         count = len(labels) if labels is not None else len(z) if z is not None else count

@@ -69,7 +69,9 @@ def kernel_distance(images: Tensor | Seen, dataset: str) -> float:
 def inception_score(images: Tensor | Seen, dataset: str) -> float:
     """exp of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016), by the judge's logits.
 
-    From 1 to the number of classes. Blind to variety within a class.
+    The mean over ten random tenths, each with a p(class) of its own: at least 1, and smaller with fewer images, for a
+    tenth of them has to show all classes (10,000 perfect images of 62 classes: 60.2, 620 of them: 37.3). Blind to
+    variety within a class.
     """
     return distances.inception_score(see(images, dataset).logits)
 
@@ -223,8 +225,11 @@ def _check_images(images: Tensor, real: ImageSet) -> None:
 
 def _checked_labels(labels: Tensor | Sequence[int], count: int, classes: int) -> Tensor:
     labels = torch.as_tensor(labels).cpu()
-    if labels.shape != (count,) or labels.is_floating_point():
-        raise JudgeError(f"{count} images need as many whole numbers as labels, not {list(labels.shape)}")
+    if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise JudgeError(
+            f"{count} images need as many whole numbers as labels, not {list(labels.shape)} of {labels.dtype}"
+        )
+    labels = labels.long()  # in uint8, sums over 62 classes would overflow
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise JudgeError(f"labels must lie in 0 to {classes - 1}, not {int(labels.min())} to {int(labels.max())}")
     return labels

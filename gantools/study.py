@@ -58,6 +58,8 @@ def run(
     """
     if unknown := set(stages) - set(STAGES):
         raise StudyError(f"there is no stage {unknown.pop()!r}: choose of {', '.join(STAGES)}")
+    if jobs == 0:
+        raise StudyError("jobs=0 would train nothing: take 1 or more processes, or -1 for one on each core")
     out = Path(out).resolve()  # workers may have been started elsewhere
     main, replication = (SMOKE, SMOKE_REPLICATION) if smoke else (MAIN, REPLICATION)
     plan = main.trials(sizes, subsets)

@@ -61,8 +61,11 @@ def fit(
     without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
     the numbers of each epoch and samples. The process keeps what memory it used (`runtime.keep_freed_memory`). Raises
     `Diverged` for a loss or a weight that is no number, `DataError` for images or labels that are none,
-    `CheckpointError` if `out` does not fit.
+    `CheckpointError` if `out` does not fit, ValueError where recipe and data do not fit each other.
     """
+    for given, kind, made_by in ((recipe, Recipe, "recipes.get(name)"), (dataset, ImageSet, "data.load(name)")):
+        if not isinstance(given, kind):
+            raise ValueError(f"fit() takes a recipe and a data set; {given!r:.60} is none: see {made_by}")
     keep_freed_memory()
     dataset.check()
     accelerator = Accelerator(

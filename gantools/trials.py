@@ -70,6 +70,8 @@ def parse(text: str) -> dict[str, Any]:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or name not in kinds:
             raise StudyError(f"row {text!r}: {part!r} is not one of {'=…, '.join(kinds)}=…")
+        if name in found:
+            raise StudyError(f"row {text!r} gives {name} twice")
         try:
             found[name] = kinds[name](value)
         except ValueError as error:

@@ -22,8 +22,12 @@ def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int =
     """Directions of z [count, z_dim] along which the images change most, one standard deviation of z long.
 
     Principal components of generated images, each carried back to the z that correlates with it. A conditional run is
-    asked for images of the class `label`.
+    asked for images of the class `label`. Raises ValueError for a `count` that is not 1 to the lesser of z_dim and
+    `samples`.
     """
+    most = min(run.recipe.z_dim, samples)
+    if not 1 <= count <= most:
+        raise ValueError(f"there are 1 to {most} directions, and {count} were asked for")
     z = run.draw_z(samples, seed)
     pixels = of_class(run, z, label).flatten(1)
     pixels = pixels - pixels.mean(0)

@@ -252,3 +252,15 @@ def test_the_linear_map_of_a_turn_a_shear_and_two_lengths(turn, shear, across, d
     given = (torch.tensor([number, 0.0]) for number in (turn, shear, across, down))
     first, _ = turned(*given)
     torch.testing.assert_close(first, torch.tensor(expected, dtype=torch.float32), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("change", [warped, random_affine])
+@pytest.mark.parametrize("strength", [-0.1, float("nan"), float("inf")])
+def test_a_strength_is_finite_and_not_negative(change, strength):
+    with pytest.raises(ValueError, match="must not be negative, nor infinite"):
+        change(random_images(2, 1, 8, 8), strength)
+
+
+@pytest.mark.parametrize("change", [warped, random_affine])
+def test_of_no_images_nothing_is_changed(change):
+    assert change(torch.zeros(0, 1, 28, 28)).shape == (0, 1, 28, 28)

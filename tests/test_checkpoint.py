@@ -454,3 +454,21 @@ def test_every_shipped_run_went_to_its_end():
     for name in train.shipped():
         run = train.load(name)
         assert run.step == run.recipe.total_steps(run.data["count"]), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": []},
+        {"rows": "abc"},
+        {"rows": [3]},
+        {"step": "x"},
+        {"seconds": "long"},
+        {"recipe": {"name": ["x"]}},
+        {"files": {"networks": {"file": None, "sha256": "0"}}},
+    ],
+)
+def test_a_field_of_another_kind_is_damage(folder, changes):
+    edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=r"run\.json is damaged"):
+        checkpoint.load(folder)

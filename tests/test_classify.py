@@ -153,3 +153,25 @@ def test_accuracy_is_counted_class_by_class_and_an_absent_class_has_none():
     shares = classify.accuracy_per_class(right, labels, 3)
     assert shares.dtype == torch.float64
     assert shares[[0, 2]].tolist() == [0.5, 1.0] and shares[1].isnan()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(0, 1, 28, 28), torch.zeros(0, dtype=torch.int64), "at least two images"),
+        (torch.zeros(1, 1, 28, 28), torch.zeros(1, dtype=torch.int64), "at least two images"),
+        (torch.full((4, 1, 28, 28), torch.nan), torch.zeros(4, dtype=torch.int64), "finite floats"),
+        (torch.zeros(4, 1, 28, 28), torch.zeros(3, dtype=torch.int64), r"as many labels in 0 to 1, not \[3\]"),
+        (torch.zeros(4, 1, 28, 28), torch.full((4,), 2), "labels in 0 to 1"),
+    ],
+)
+def test_what_cannot_teach_a_classifier_is_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        train_classifier(images, labels, 2)
+
+
+def test_an_accuracy_needs_images_and_labels_within_the_classes(trained, few):
+    with pytest.raises(ValueError, match="at least one image"):
+        accuracy(trained, few[:0])
+    with pytest.raises(ValueError, match="0 to 2, and one is 5"):
+        classify.accuracy_per_class(torch.tensor([True, True]), torch.tensor([0, 5]), 3)

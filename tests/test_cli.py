@@ -365,3 +365,8 @@ def test_the_package_runs_as_a_module(environment):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "gantools: there is no recipe 'mlpgan': did you mean 'mlp-gan'?\n"
+
+
+def test_a_field_set_to_nothing_is_a_slip(capsys):
+    assert cli.main(["train", "mlp-gan", *QUICK, "--set", "steps="]) == 2
+    assert "--set 'steps=': expected FIELD=VALUE" in capsys.readouterr().err

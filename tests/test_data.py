@@ -768,3 +768,15 @@ def test_the_test_split_of_an_own_set_has_the_classes_of_its_training_split():
 def test_a_set_is_saved_as_npz_only(tmp_path):
     with pytest.raises(DataError, match=r"mine: a data set is an \.npz file"):
         data.save(tmp_path / "mine", np.zeros((1, 1, 28, 28), np.uint8), np.zeros(1, np.int64))
+
+
+def test_of_nothing_a_message_says_so(tmp_path):
+    with pytest.raises(DataError, match="expected images and labels, at least one"):
+        data.save(tmp_path / "empty.npz", np.zeros((0, 1, 28, 28), np.uint8), np.zeros(0, np.int64))
+    images, labels = arrays()
+    with pytest.raises(DataError, match=r"not torch.int32 \[6\]"):
+        ImageSet(data.from_uint8(images), torch.as_tensor(labels).int(), ("a", "b", "c"), "mine").check()
+    with pytest.raises(DataError, match="0 to 1, not 0 to 2"):
+        ImageSet(data.from_uint8(images), torch.as_tensor(labels), ("a", "b"), "mine").check()
+    with pytest.raises(DataError, match="has 1001 images; take 1 or more"):
+        data.load("mnist", per_class=0)

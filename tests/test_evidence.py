@@ -251,3 +251,9 @@ def test_rows_of_two_generators_are_not_mixed():
 def test_without_rows_of_real_there_is_no_learning_curve():
     with pytest.raises(ValueError, match="no row of arm 'real', classifier 'cnn': there is no learning curve"):
         evidence.labels_worth([row("gan", dose=1.0, accuracy=0.8)], "gan", 100, "cnn")
+
+
+@pytest.mark.parametrize("places", [[3, 3], np.array([True, False, True, False])])
+def test_mcnemar_takes_places_not_masks_and_each_once(places):
+    with pytest.raises(ValueError, match="places of wrong answers, each once; of a mask"):
+        evidence.mcnemar([1, 2], places)

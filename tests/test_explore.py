@@ -989,3 +989,13 @@ def test_the_first_direction_of_a_real_network_changes_more_than_the_average_one
 def test_points_cannot_be_walked_through(start):
     with pytest.raises(ValueError, match="ring draws points, not images"):
         explore.latent(start(recipes.get("ring")))
+
+
+@pytest.mark.parametrize("count", [0, -1, 8])
+def test_there_are_no_more_directions_than_numbers_in_z(run, count):
+    with pytest.raises(ValueError, match=f"1 to 7 directions, and {count} were asked for"):
+        explore.latent(run, directions=count)
+
+
+def test_a_film_may_be_one_array():
+    assert explore.replay(np.zeros((2, 8, 8, 3), np.uint8), ("a", "b")).time.max == 1

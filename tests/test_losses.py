@@ -250,3 +250,10 @@ def test_the_gradient_penalty_can_be_minimised():
     x = torch.randn(4, 3, requires_grad=True)
     losses.gradient_penalty(network(x).squeeze(1), x).backward()
     assert torch.allclose(network.weight.grad, 2 * network.weight)
+
+
+@pytest.mark.parametrize("compare", [losses.relativistic_d, losses.relativistic_g])
+def test_pairs_need_logits_of_one_shape(compare):
+    """By broadcasting each real image would meet every fake."""
+    with pytest.raises(ValueError, match=r"pairs need logits of one shape"):
+        compare(torch.zeros(4), torch.zeros(4, 1))

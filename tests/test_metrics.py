@@ -293,3 +293,8 @@ def test_a_run_on_data_without_a_judge_cannot_be_measured(recipe, tiny, start):
 def test_inception_has_no_use_for_points():
     with pytest.raises(ValueError, match="ring draws points: Inception has no use for them"):
         metrics.evaluate(train.load("ring"), count=100, extractor="inception")
+
+
+def test_a_name_is_no_run():
+    with pytest.raises(ValueError, match=r"not 'rgan-mnist': see train.load"):
+        metrics.evaluate("rgan-mnist")

@@ -997,3 +997,9 @@ def test_the_published_classifiers_look_at_pixels_from_0_to_1_and_start_as_keras
             fan = sum(nn.init._calculate_fan_in_and_fan_out(layer.weight))
             assert layer.bias.abs().max() == 0
             assert 0.9 < layer.weight.abs().max() / (6 / fan) ** 0.5 <= 1
+
+
+@pytest.mark.parametrize(("channels", "strides"), [((8, 4), (3, 2)), ((8, 4), (2,))])
+def test_a_dcgan_has_a_stride_of_one_or_two_for_each_of_its_channels(channels, strides):
+    with pytest.raises(ValueError, match="one for each of 2 channels, and each 1 or 2"):
+        nets.dcgan.DCGANGenerator(100, (1, 28, 28), channels, strides)

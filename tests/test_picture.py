@@ -150,3 +150,9 @@ def test_an_animation_can_be_read_back_frame_by_frame():
     saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"][::5]
     frames = imageio.imread(gif([data.from_uint8(images) for images in saved]).raw, extension=".gif")
     assert len(frames) == len(saved)
+
+
+def test_there_are_three_kinds_of_pictures(tmp_path):
+    with pytest.raises(ValueError, match="kind='jpg': choose png, gif or jpeg"):
+        encode(np.zeros((4, 4), np.uint8), "", "jpg")
+    assert encode(np.zeros((4, 4), np.uint8), "", "jpeg").save(tmp_path / "a.jpg").exists()

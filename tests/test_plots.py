@@ -368,3 +368,17 @@ def test_matrices_show_each_table_with_the_names_of_its_rows_and_columns(figures
 def test_matrices_that_do_not_fit_the_names_are_refused(series):
     with pytest.raises(ValueError, match=r"each \[3, 3\] for as many names"):
         plots.matrices(series, "abc", xlabel="", ylabel="", alt="")
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.eye(2) * 3, torch.tensor([[0.5, -0.1], [0, 1]]), torch.full((2, 2), torch.nan)]
+)
+def test_only_shares_are_drawn_as_a_table_of_shares(wrong):
+    with pytest.raises(ValueError, match=r"shares in \[0, 1\]; divide counts"):
+        plots.matrices({"a": wrong}, ("x", "y"), xlabel="", ylabel="", alt="")
+
+
+def test_snapshots_may_be_one_array():
+    moments = data.from_uint8(np.zeros((3, 4, 1, 8, 8), np.uint8))
+    assert plots.strip(moments, ("a", "b", "c")).alt.endswith("a, b, c")
+    assert "3 moments" in plots.gif(moments).alt

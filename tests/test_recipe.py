@@ -341,3 +341,14 @@ def test_a_batch_that_processes_cannot_share_equally_is_refused():
         recipe.check_shares(3)
     with pytest.raises(ValueError, match="g_batch=65 cannot be shared equally by 2 processes"):
         recipe.change(g_batch=65).check_shares(2)
+
+
+@pytest.mark.parametrize("shape", [(), (1, -2, 3), (0, 28, 28)])
+def test_the_sides_of_an_image_are_above_0(shape):
+    with pytest.raises(ValueError, match="must be sizes above 0"):
+        recipes.get("mlp-gan", image_shape=shape)
+
+
+def test_a_name_is_a_text():
+    with pytest.raises(RecipeError, match="name must be a text, not None"):
+        recipes.get("mlp-gan").change(name=None)

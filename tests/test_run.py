@@ -148,7 +148,7 @@ def test_shares_are_refused_where_the_networks_know_no_labels(mlp):
         mlp.sample(labels=torch.eye(10))
 
 
-@pytest.mark.parametrize("labels", [torch.zeros(0, dtype=torch.int64), torch.zeros(0, 10)])
+@pytest.mark.parametrize("labels", [torch.zeros(0, dtype=torch.int64), torch.zeros(0, 10), []])
 def test_no_labels_give_no_images(conditional, start, labels):
     assert start(conditional).sample(labels=labels).shape == (0, 1, 28, 28)
 
@@ -243,3 +243,15 @@ def test_a_wish_that_makes_no_sense_is_refused_in_words(conditional, start, give
 
 def test_z_in_float64_is_as_good(mlp):
     assert torch.equal(mlp.sample(z=mlp.draw_z(3).double()), mlp.sample(3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"count": 2.5}, "count=2.5 must be a whole number"),
+        ({"labels": ["3"]}, "for a class by its name, run.label_of"),
+    ],
+)
+def test_what_cannot_be_sampled_is_named(mlp, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mlp.sample(**arguments)

@@ -734,3 +734,25 @@ def test_cas_of_images_of_another_shape_is_refused_before_the_training(monkeypat
 def test_no_training_images_are_not_all_of_them(mnist):
     with pytest.raises(JudgeError, match="trained on, and there is none"):
         scores.memorisation(mnist.test.images[:200], "mnist", mnist.train[:0])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64])
+def test_labels_may_be_whole_numbers_of_any_size(dtype):
+    letters = data.load("glyphs-letters", split="test")[:500]
+    labels = letters.labels.to(dtype)
+    agreement = metrics.label_agreement(letters.images, labels, letters.name)
+    counts = metrics.confusion(letters.images, labels, letters.name)
+    assert agreement > 0.98 and counts.diagonal().sum() / 500 == pytest.approx(agreement)
+
+
+def test_booleans_are_no_labels(mnist):
+    with pytest.raises(JudgeError, match=r"not \[200\] of torch.bool"):
+        metrics.label_agreement(mnist.test.images[:200], mnist.test.labels[:200] > 3, "mnist")
+
+
+def test_the_inception_score_is_smaller_where_fewer_images_show_all_classes():
+    """Perfect answers: a tenth of 620 images cannot show all of 62 classes equally often."""
+    perfect = 50 * torch.eye(62)
+    assert (
+        distances.inception_score(perfect.repeat(10, 1)) < 45 < 57 < distances.inception_score(perfect.repeat(100, 1))
+    )

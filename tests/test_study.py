@@ -459,3 +459,8 @@ def test_a_dask_cluster_of_two_processes_writes_the_same_rows(tmp_path, monkeypa
         rows = run_with_jobs(tmp_path / "cluster", None)
     assert without_time(rows) == without_time(alone(tmp_path / "alone", monkeypatch))
     assert [field.name for field in fields(rows[0])] == list(trials.COLUMNS)
+
+
+def test_no_processes_train_nothing(tmp_path):
+    with pytest.raises(StudyError, match="jobs=0 would train nothing"):
+        study.run(tmp_path, smoke=True, jobs=0)

@@ -826,3 +826,10 @@ def test_the_precision_is_the_recipes_whatever_the_launcher_says(recipe, tiny, m
     launched = train.fit(recipe, tiny)
     AcceleratorState._reset_state(reset_partial_state=True)
     assert torch.equal(plain.sample(4), launched.sample(4))
+
+
+def test_names_are_no_recipes_and_no_data(recipe, tiny):
+    with pytest.raises(ValueError, match=r"'mlp-gan' is none: see recipes.get"):
+        train.fit("mlp-gan", tiny)
+    with pytest.raises(ValueError, match=r"'mnist' is none: see data.load"):
+        train.fit(recipe, "mnist")

@@ -81,3 +81,8 @@ def test_a_file_of_something_else_is_refused(tmp_path, text, complaint):
         trials.read(path)
     with pytest.raises(StudyError, match=r"missing\.csv cannot be read"):
         trials.read(tmp_path / "missing.csv")
+
+
+def test_a_field_of_a_row_is_given_once():
+    with pytest.raises(StudyError, match="gives size twice"):
+        trials.parse("size=100,size=300")

@@ -24,6 +24,8 @@ class DCGANGenerator(nn.Module):
         self, z_dim: int, image_shape: tuple[int, int, int], channels: tuple[int, ...], strides: tuple[int, ...]
     ) -> None:
         super().__init__()
+        if not set(strides) <= {1, 2} or len(strides) != len(channels):
+            raise ValueError(f"strides={strides} must be one for each of {len(channels)} channels, and each 1 or 2")
         self.side = _divided(image_shape, strides.count(2))
         self.planes = channels[0]
         size = self.planes * self.side**2
