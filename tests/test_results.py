@@ -118,10 +118,16 @@ def test_all_62_classes_come_back():
     assert float(cured["label_agreement"]) >= float(real["label_agreement"]) - 0.03
     covered = {(row["variant"], row["name"]): float(row["coverage"]) for row in table("collapse-classes.csv")}
     ratios = {name: covered["shipped", name] / covered["real", name] for _, name in covered}
-    assert {name for name, ratio in ratios.items() if ratio < 0.6} == {"I"}, (
-        "the one class that misses its bound, with 0.597 of real"
-    )
+    assert min(ratios.values()) >= 0.6
     assert {name for name, _ in rows} <= {"real", "shipped", *benchmark("collapse").VARIANTS}
+
+
+def test_time_to_quality_is_on_record_for_two_threads():
+    rows = [row for row in table("time-to-quality.csv") if (row["run"], row["threads"]) == ("rgan-mnist-10k", "2")]
+    real = next(float(row["frechet_distance"]) for row in table("generators.csv") if row["run"] == "real mnist")
+    assert [int(row["seconds"]) for row in rows] == sorted({int(row["seconds"]) for row in rows})
+    assert min(int(row["seconds"]) for row in rows if float(row["classification_accuracy"] or 0) >= 0.95) == 441
+    assert min(int(row["seconds"]) for row in rows if float(row["frechet_distance"]) <= 10 * real) == 784
 
 
 def test_the_worst_of_a_variant_is_that_of_its_classes():
