@@ -108,6 +108,15 @@ def test_the_best_generator_of_the_reduced_digits_meets_the_bounds_that_were_set
     assert best["frechet_distance"] < 4.1 * real["frechet_distance"]
 
 
+def test_copies_of_the_training_digits_are_given_away_by_memorisation_alone():
+    rows = {row["run"]: row for row in table("generators.csv")}
+    copies, real = rows["copies mnist-10k"], rows["real mnist"]
+    for key in ("coverage", "density", "label_agreement", "classification_accuracy"):
+        assert float(copies[key]) == pytest.approx(float(real[key]), abs=0.01)
+    assert float(copies["frechet_distance"]) > 2 * float(real["frechet_distance"])
+    assert float(copies["memorisation"]) < 0.01
+
+
 def test_all_62_classes_come_back():
     """The bounds that were set for the cured recipe, over all classes and for the worst."""
     rows = {(row["variant"], int(row["steps"])): row for row in table("collapse.csv")}
