@@ -178,3 +178,12 @@ def test_a_benchmark_says_what_it_does(script, monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         benchmark(script).main()
     assert "usage: " in capsys.readouterr().out
+
+
+def test_more_of_the_poses_teach_more_and_cost_fd():
+    rows = {float(row["strength"]): row for row in table("pose.csv")}
+    assert list(rows) == list(benchmark("pose").STRENGTHS)
+    taught = [float(row["classification_accuracy"]) for row in rows.values()]
+    assert taught == sorted(taught) and taught[2] - taught[0] > 0.01
+    distances = [float(row["frechet_distance"]) for row in rows.values()]
+    assert distances == sorted(distances)
