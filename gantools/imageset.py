@@ -39,7 +39,7 @@ class ImageSet:
             found = f"{images.dtype}, at most {images.abs().max() if len(images) else 0:g}"
             raise DataError(f"{self.name}: images must be {kind}, float32; these are {found} in absolute value")
         if labels.shape != (len(images),) or labels.dtype != torch.int64:
-            found = f"{labels.dtype} {list(labels.shape)}"
+            found = labels.dtype if labels.shape == (len(images),) else list(labels.shape)
             raise DataError(f"{self.name}: {len(images)} images need int64 labels [{len(images)}], not {found}")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
             found = f"{int(labels.min())} to {int(labels.max())}"

@@ -774,7 +774,7 @@ def test_of_nothing_a_message_says_so(tmp_path):
     with pytest.raises(DataError, match="expected images and labels, at least one"):
         data.save(tmp_path / "empty.npz", np.zeros((0, 1, 28, 28), np.uint8), np.zeros(0, np.int64))
     images, labels = arrays()
-    with pytest.raises(DataError, match=r"not torch.int32 \[6\]"):
+    with pytest.raises(DataError, match=r"labels \[6\], not torch.int32"):
         ImageSet(data.from_uint8(images), torch.as_tensor(labels).int(), ("a", "b", "c"), "mine").check()
     with pytest.raises(DataError, match="0 to 1, not 0 to 2"):
         ImageSet(data.from_uint8(images), torch.as_tensor(labels), ("a", "b"), "mine").check()
