@@ -36,6 +36,7 @@ weights: $(VENV)/installed
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/weights.py
 	$(BIN)/python benchmarks/time_to_quality.py
+	$(BIN)/python benchmarks/time_to_quality.py dcgan-cifar10 --threads 2
 	$(BIN)/python benchmarks/generators.py
 
 # Draw the figures of the README, run the notebooks, and store their outputs in the repository

@@ -200,8 +200,9 @@ RGAN_POSE = dataclasses.replace(
 
 12,480 steps of 64 images, eighty passes over 10,000; in the last twenty the rates are a fifth. Made for that many
 images: with others, set `decay_every` to three quarters of the passes, or the rates fall too often or never. How much
-it poses was chosen on MNIST train[50000:60000]: with its poses at rest CAS is 0.971 there, at half 0.979, as they are
-0.981, at one and a half 0.983; and FD 0.083, 0.085, 0.088 and 0.111 (`benchmarks/pose.py`).
+it poses was chosen by trials on MNIST train[50000:60000] that were not kept. Measured there since: with its poses at
+rest CAS is 0.971, at half 0.979, as they are 0.981, at one and a half 0.983; and FD 0.083, 0.085, 0.088 and 0.111
+(`benchmarks/pose.py`).
 """
 
 RECIPES = {

@@ -32,10 +32,15 @@ def train_classifier(
     seen, and may draw from torch's random state. Raises ValueError for fewer than two images, for images that are no
     finite floats, and for labels that are not one class for each image.
     """
-    if len(images) < 2 or not images.is_floating_point() or not images.isfinite().all():
-        raise ValueError(f"a classifier needs at least two images, finite floats, not {list(images.shape)}")
-    if labels.shape != images.shape[:1] or not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(f"{len(images)} images need as many labels in 0 to {classes - 1}, not {list(labels.shape)}")
+    if len(images) < 2:
+        raise ValueError(f"a classifier needs at least two images, not {len(images)}")
+    if not images.is_floating_point() or not images.isfinite().all():
+        raise ValueError(f"a classifier learns from finite floats; these are {images.dtype}, or not finite")
+    needed = f"{len(images)} images need as many labels in 0 to {classes - 1}"
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{needed}, not {list(labels.shape)}")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"{needed}, not {int(labels.min())} to {int(labels.max())}")
     if steps is not None and steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
     per_epoch = max(1, len(images) // BATCH)

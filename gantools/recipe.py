@@ -124,11 +124,12 @@ class Recipe:
         for name, value in changes.items():
             if name not in fields:
                 unknown(f"recipe {self.name} has no field", name, fields)
-            if name == "name" and not isinstance(value, str):
-                raise RecipeError(f"recipe {self.name}: name must be a text, not {value!r}")
             if name in self.scalars():
                 changes[name] = _typed(name, value, fields[name].type)
-            elif name != "name" and not (isinstance(value, losses.Loss) if name == "loss" else callable(value)):
+            elif name == "name":
+                if not isinstance(value, str):
+                    raise RecipeError(f"recipe {self.name}: name must be a text, not {value!r}")
+            elif not (isinstance(value, losses.Loss) if name == "loss" else callable(value)):
                 raise RecipeError(f"recipe {self.name}: {name} is a Python object, not {value!r}")
         return dataclasses.replace(self, **changes)
 
