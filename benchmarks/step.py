@@ -1,11 +1,12 @@
-"""What three speed-ups of a training step on a CPU are worth, each alone and all together.
+"""What five speed-ups of a training step on a CPU are worth, each alone and all together.
 
-    python benchmarks/step.py [--threads 1] [--rounds 3] [--steps 3] [RECIPE …]
+    python benchmarks/step.py [--threads 1] [--rounds 3] [--steps 3] [--precision auto] [RECIPE …]
 
 One: memory that a step frees is kept for the next (`runtime.keep_freed_memory`). Two: a convolution to few maps is
 computed as one matrix product and a sum (`convolutions.ConvToFew`). Three: wide ones of stride 2 are computed by
-fewer products, or by one (the other layers of `nets.convolutions`). The ways take turns in one process, so that a busy
-machine slows all of them; the ratio is the result, not the seconds.
+fewer products, or by one (its other layers, but for the next). Four: the bias of a transposed one is added apart
+(`convolutions.ConvTranspose`). Five: dropout draws bits (`layers.Dropout`). The ways take turns in one process, so that
+a busy machine slows all of them; the ratio is the result, not the seconds.
 """
 
 import argparse
@@ -20,11 +21,13 @@ from torch import nn
 
 from gantools import data, recipes, runtime, train
 from gantools.nets import convolutions
-from gantools.nets.convolutions import ConvToFew
+from gantools.nets.convolutions import ConvToFew, ConvTranspose
+from gantools.nets.layers import Dropout
+from gantools.recipe import PRECISIONS
 
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-MEMORY, FEW, WIDE = "kept memory", "few maps", "wide maps"
-WAYS = {"none": (), MEMORY: (MEMORY,), FEW: (FEW,), WIDE: (WIDE,), "all": (MEMORY, FEW, WIDE)}
+MEMORY, FEW, WIDE, BIAS, DROPOUT = ALL = ("kept memory", "few maps", "wide maps", "bias apart", "dropout")
+WAYS = {"none": (), **{one: (one,) for one in ALL}, "all": ALL}
 
 
 def give_memory_back() -> None:
@@ -35,9 +38,9 @@ def give_memory_back() -> None:
     mallopt(runtime.M_TRIM_THRESHOLD, 128 * 1024)
 
 
-def seconds(name: str, steps: int, way: tuple[str, ...]) -> float:
+def seconds(name: str, precision: str, steps: int, way: tuple[str, ...]) -> float:
     """Seconds of one step, with these speed-ups."""
-    recipe = recipes.get(name, steps=steps)
+    recipe = recipes.get(name, precision=precision, steps=steps)
     images = data.load(recipe.dataset, limit=1_000)
     with ExitStack() as without:
         if MEMORY not in way:
@@ -45,23 +48,29 @@ def seconds(name: str, steps: int, way: tuple[str, ...]) -> float:
         if FEW not in way:
             without.enter_context(patch.object(ConvToFew, "forward", nn.Conv2d.forward))
         if WIDE not in way:
-            without.enter_context(patch.object(convolutions, "_pays", return_value=False))
+            without.enter_context(patch.object(convolutions, "_wide", return_value=False))
+        if BIAS not in way:
+            without.enter_context(patch.object(ConvTranspose, "forward", nn.ConvTranspose2d.forward))
+        if DROPOUT not in way:
+            without.enter_context(patch.object(Dropout, "forward", nn.Dropout.forward))
         started = perf_counter()
         train.fit(recipe, images)
         return (perf_counter() - started) / steps
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time a training step with and without three speed-ups.")
+    parser = argparse.ArgumentParser(description="Time a training step with and without five speed-ups.")
     parser.add_argument("recipes", nargs="*", default=["acgan", "cgan-sn", "rgan", "dcgan-cifar10", "cdcgan"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.recipes:
         rounds = [
-            {label: seconds(name, options.steps, way) for label, way in WAYS.items()} for _ in range(options.rounds + 1)
+            {label: seconds(name, options.precision, options.steps, way) for label, way in WAYS.items()}
+            for _ in range(options.rounds + 1)
         ][1:]  # the first round warms up
         for label in WAYS:
             times = [took[label] for took in rounds]

@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 
 from gantools import nets
 from gantools.nets import convolutions, winograd
-from gantools.nets.convolutions import ConvToFew, DoublingConv, HalvingConv, SmallConvTranspose
+from gantools.nets.convolutions import ConvToFew, ConvTranspose, DoublingConv, HalvingConv, SmallConvTranspose
 
 LAYERS = {
     "5×5 halving": (lambda: HalvingConv(3, 5), (2, 3, 16, 16), (2, 5, 8, 8)),
@@ -68,17 +68,57 @@ def the_library_says(layer):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_outside_training_and_in_bf16_the_library_is_asked(name):
+def test_outside_training_and_where_maps_are_few_the_library_is_asked(name):
     build, shape, _ = LAYERS[name]
     layer, x = build(), torch.randn(shape)
     with the_library_says(layer):
         assert layer.eval()(x).unique().tolist() == [7]
-        with torch.autocast("cpu", torch.bfloat16):
-            assert layer.train()(x).unique().tolist() == [7]
-        assert layer(x.bfloat16()).unique().tolist() == [7]
-        assert layer(x).unique().numel() > 1
+        assert layer.train()(x).unique().numel() > 1
         with patch.object(convolutions, "WIDE", 6):
             assert layer(x).unique().tolist() == [7]
+            with torch.autocast("cpu", torch.bfloat16):
+                assert layer(x).unique().tolist() == [7]
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if not name.startswith("5×5 doubling")])
+def test_in_bf16_the_library_is_asked(name):
+    build, shape, _ = LAYERS[name]
+    layer, x = build(), torch.randn(shape)
+    with the_library_says(layer):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer(x).unique().tolist() == [7]
+        assert layer(x.bfloat16()).unique().tolist() == [7]
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if name.startswith("5×5 doubling")])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_5x5_doubling_in_bf16_is_a_convolution_of_stride_1_with_the_same_values(name, mode):
+    build, shape, out_shape = LAYERS[name]
+    layer, x = getattr(build(), mode)(), torch.randn(shape, requires_grad=True)
+    exact = nn.ConvTranspose2d.forward(layer, x)[:, :, : out_shape[2], : out_shape[3]]
+    pull = torch.randn_like(exact)
+    expected = exact, *torch.autograd.grad(exact, [x, *layer.parameters()], pull)
+    with patch.object(nn.ConvTranspose2d, "forward", fail), torch.autocast("cpu", torch.bfloat16):
+        maps = layer(x)
+    assert maps.dtype == torch.bfloat16
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(
+        (maps, *torch.autograd.grad(maps, [x, *layer.parameters()], pull.bfloat16())), expected, strict=True
+    ):
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()  # of bf16; another order of the maps is off by 1
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (4, 1, 0), (3, 2, 0)])
+def test_a_transposed_convolution_with_its_bias_apart_is_the_library_s(kernel, stride, padding):
+    layer = ConvTranspose(4, 3, kernel, stride=stride, padding=padding).double()
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64, requires_grad=True)
+    expected = nn.ConvTranspose2d.forward(layer, x)
+    pull = torch.randn_like(expected)
+    gradients = torch.autograd.grad(expected, [x, *layer.parameters()], pull)
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(torch.autograd.grad(layer(x), [x, *layer.parameters()], pull), gradients)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.float()(x.float()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(("name", "way"), list(product(("mnist", "cifar10"), ("generator", "discriminator"))))
@@ -148,3 +188,20 @@ def test_a_convolution_to_few_maps_is_the_direct_one_in_value_and_gradients(kern
     expected = torch.autograd.grad(direct, [x, layer.weight, layer.bias], pull)
     torch.testing.assert_close(layer(x), direct)
     torch.testing.assert_close(torch.autograd.grad(layer(x), [x, layer.weight, layer.bias], pull), expected)
+
+
+def test_in_bf16_only_its_products_are_rounded():
+    layer = ConvToFew(64, 1, 7, padding=3)
+    x = torch.randn(2, 64, 12, 12, requires_grad=True)
+    exact = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = layer(x)
+    assert exact.dtype == rounded.dtype == torch.float32
+    pull = torch.randn_like(exact)
+    for ours, theirs in zip(
+        (rounded, *torch.autograd.grad(rounded, [x, layer.weight], pull)),
+        (exact, *torch.autograd.grad(exact, [x, layer.weight], pull)),
+        strict=True,
+    ):
+        assert ours.dtype == torch.float32
+        assert 0 < (ours - theirs).norm() < 0.01 * theirs.norm()

@@ -9,7 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gantools import nets, recipes
 from gantools.nets import MLPDiscriminator, MLPGenerator
-from gantools.nets.convolutions import ConvToFew, DoublingConv, HalvingConv, SmallConvTranspose
+from gantools.nets.convolutions import ConvToFew, ConvTranspose, DoublingConv, HalvingConv, SmallConvTranspose
 from gantools.nets.dcgan import halving, transposed
 from gantools.nets.layers import ClassEmbedding, Dropout, quarter
 from gantools.nets.rgan import POSE
@@ -82,6 +82,23 @@ def test_dropout_drops_with_its_probability_and_keeps_the_mean(p, dtype):
     assert dropped.float().mean().item() == pytest.approx(1 if p < 1 else 0, abs=0.01)
     assert len(dropped.unique()) == (2 if 0 < p < 1 else 1)
     assert torch.equal(x.grad, dropped.detach())  # what is dropped gets no gradient, what is kept the same factor
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_where_the_factor_of_dropout_is_rounded_its_probability_follows(dtype):
+    torch.manual_seed(0)
+    x = torch.ones(10_000_000, dtype=dtype)
+    assert Dropout(0.4)(x).double().mean().item() == pytest.approx(1, abs=0.001)  # in bf16 it would be 1.003
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_dropout_keeps_the_order_of_memory_and_takes_any_shape(order):
+    x = torch.ones(3, 5, 7, 9).to(memory_format=order)
+    dropped = Dropout(0.5)(x)
+    assert dropped.stride() == x.stride()
+    assert 0.4 < dropped.count_nonzero() / x.numel() < 0.6
+    part = torch.ones(8, 30)[:, ::3]
+    assert set(Dropout(0.5)(part).unique().tolist()) == {0, 2}
 
 
 def test_dropout_follows_the_seed_and_rests_in_eval_mode():
@@ -666,7 +683,7 @@ def test_the_layers_of_cgan_sn_are_those_of_its_source(conditionals):
     assert without_wrappers(generator.noise) == [nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, nn.Unflatten]
     branch = [ClassEmbedding, nn.Linear, nn.LeakyReLU, nn.BatchNorm1d, nn.Unflatten]
     assert without_wrappers(generator.plane) == branch
-    grown = [nn.ConvTranspose2d, nn.LeakyReLU, nn.BatchNorm2d] * 2
+    grown = [ConvTranspose, nn.LeakyReLU, nn.BatchNorm2d] * 2
     last = [DoublingConv, nn.LeakyReLU, nn.BatchNorm2d, nn.ZeroPad2d, ConvToFew, nn.Sigmoid]
     assert without_wrappers(generator.layers) == grown + last
     after = [nn.LeakyReLU, nn.BatchNorm2d, nn.MaxPool2d, nn.Dropout2d]
@@ -891,7 +908,7 @@ def test_acgan_fills_minus_one_to_one_and_its_logits_of_either_kind_have_no_boun
 def test_the_layers_of_acgan_are_those_of_its_source(acgan):
     generator, discriminator = acgan
     rest = [nn.LeakyReLU, Dropout]
-    up = [nn.ConvTranspose2d, *rest] * 2
+    up = [ConvTranspose, *rest] * 2
     assert [type(layer) for layer in generator.layers] == [nn.Linear, *rest, nn.Unflatten, *up, ConvToFew, nn.Tanh]
     assert [type(layer) for layer in discriminator.features] == [nn.Conv2d, *rest] * 2 + [nn.Flatten]
     z, images = torch.randn(2, 100), torch.randn(2, 1, 28, 28)

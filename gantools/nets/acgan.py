@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gantools.nets.convolutions import ConvToFew
+from gantools.nets.convolutions import ConvToFew, ConvTranspose
 from gantools.nets.layers import Dropout, keras_start, quarter
 
 SLOPE = 0.3  # of LeakyReLU below 0
@@ -34,10 +34,10 @@ class ACGANGenerator(nn.Module):
             nn.LeakyReLU(SLOPE),
             Dropout(DROPOUT),
             nn.Unflatten(1, (64, side, side)),
-            nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1),  # half of the side
+            ConvTranspose(64, 64, 4, stride=2, padding=1),  # half of the side
             nn.LeakyReLU(SLOPE),
             Dropout(DROPOUT),
-            nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1),  # the side
+            ConvTranspose(64, 64, 4, stride=2, padding=1),  # the side
             nn.LeakyReLU(SLOPE),
             Dropout(DROPOUT),
             ConvToFew(64, image_shape[0], 7, padding=3),

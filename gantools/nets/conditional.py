@@ -13,7 +13,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from gantools.nets.convolutions import ConvToFew, DoublingConv, SmallConvTranspose
+from gantools.nets.convolutions import ConvToFew, ConvTranspose, DoublingConv, SmallConvTranspose
 from gantools.nets.layers import KERAS_BATCH_NORM, ClassEmbedding, Dropout, keras_start, normalise
 
 ImageShape = tuple[int, int, int]
@@ -131,8 +131,8 @@ class CGANSNGenerator(nn.Module):
         )
         layers: list[nn.Module] = []
         for growing in (
-            nn.ConvTranspose2d(width + 1, width, 4),  # 6×6
-            nn.ConvTranspose2d(width, width, 4, stride=2),  # 14×14
+            ConvTranspose(width + 1, width, 4),  # 6×6
+            ConvTranspose(width, width, 4, stride=2),  # 14×14
             DoublingConv(width, width, bias=True),  # 28×28: TensorFlow's "same" cuts 31, one pixel in front
         ):
             layers += [growing, nn.LeakyReLU(0.2), nn.BatchNorm2d(width, **KERAS_BATCH_NORM)]

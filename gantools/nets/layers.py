@@ -1,6 +1,8 @@
 """Layers that several families share."""
 
 import torch
+from numpy import int16
+from numpy.random import SFC64
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -8,16 +10,23 @@ KERAS_BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}  # torch's momentum is the ne
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` with a mask from uniform numbers, which a CPU draws nearly three times as fast as Bernoulli's.
+    """`nn.Dropout` with a mask from random bits, 16 an element, which a CPU draws many times as fast as Bernoulli's.
 
-    Dropout was the dearest layer of a small network there.
+    Dropout was the dearest layer of a small network there. Where 1 / (1 - p) is rounded, as in bf16, so is p: the mean
+    stays.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p in (0, 1) or x.device.type != "cpu":
             return super().forward(x)
-        mask = torch.empty_like(x, dtype=torch.float32).uniform_().ge_(self.p).mul_(1 / (1 - self.p))
-        return x * mask.to(x.dtype)
+        scale = torch.tensor(1 / (1 - self.p), dtype=x.dtype)
+        dropped = round((1 - 1 / scale.item()) * 2**16) - 2**15  # of the 2**16 numbers, those below
+        # NumPy's SFC64, seeded from torch's random state, draws them twice as fast as torch does.
+        words = SFC64(int(torch.randint(2**63 - 1, ()))).random_raw(-(-x.numel() // 4))  # of 64 bits
+        bits = torch.from_numpy(words.view(int16)[: x.numel()])
+        kept = torch.empty_like(x)
+        torch.ge(bits, dropped, out=kept.as_strided(bits.shape, (1,))).mul_(scale)  # in memory order
+        return x * kept
 
 
 class ClassEmbedding(nn.Embedding):
