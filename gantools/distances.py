@@ -1,6 +1,7 @@
 """FD, KID and IS on plain tensors: torchmetrics' own, fed with features and logits that are made already."""
 
 import warnings
+from math import nan
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,12 @@ KERNEL_SUBSETS, KERNEL_SUBSET = 50, 1_000
 def frechet(mean: Tensor, covariance: Tensor, count: int, features: Tensor) -> float:
     """Fréchet distance (Heusel et al. 2017) of features [N, D] to a reference, in float64.
 
-    The reference is given as its mean [D], its covariance [D, D], and the number of features these were taken of.
+    The reference is given as its mean [D], its covariance [D, D], and the number of features these were taken of. NaN
+    where a feature is no finite number.
     """
     _check(features, len(mean))
+    if not features.isfinite().all():
+        return nan  # on some CPUs the eigenvalues of such a matrix end the process
     from torchmetrics.image.fid import FrechetInceptionDistance  # here: it takes two seconds to import
 
     metric = FrechetInceptionDistance(feature=_AsItIs(len(mean)), sync_on_compute=False)
@@ -21,7 +25,7 @@ def frechet(mean: Tensor, covariance: Tensor, count: int, features: Tensor) -> f
     metric.real_features_sum += mean * count
     metric.real_features_cov_sum += covariance * (count - 1) + count * mean.outer(mean)
     metric.update(features.double(), real=False)
-    return max(float(metric.compute()), 0.0)  # in this order NaN stays NaN
+    return max(float(metric.compute()), 0.0)
 
 
 def kernel(known: Tensor, features: Tensor) -> float:

@@ -27,8 +27,12 @@ def test_the_frechet_distance_of_a_shift_is_its_square_and_of_a_scale_that_of_th
     assert distances.frechet(mean, covariance, count, wider) == pytest.approx(4 * float(covariance.trace()), rel=1e-5)
 
 
-def test_nan_features_give_nan_and_no_perfect_score():
-    assert math.isnan(distances.frechet(*statistics(normal(100)), torch.full((100, 8), torch.nan)))
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_no_numbers_give_nan_and_no_perfect_score(value):
+    reference, features = statistics(normal(100)), normal(100)
+    assert math.isnan(distances.frechet(*reference, torch.full((100, 8), value)))
+    features[3, 4] = value
+    assert math.isnan(distances.frechet(*reference, features))
 
 
 def test_the_kernel_distance_tells_a_shift_from_another_draw():
