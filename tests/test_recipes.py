@@ -164,7 +164,8 @@ def test_the_two_conditional_gans_of_the_reduced_set_take_the_published_number_o
 
 @pytest.mark.parametrize("name", [name for name in recipes.RECIPES if name != "mlp-gan"])
 def test_a_recipe_trains_both_its_players_and_samples(name, make_set):
-    recipe = recipes.get(name, batch=2, g_batch=None, steps=2)
+    # fp32: in front of batch norm a bias moves by rounding alone, and in bf16 two images may cancel exactly.
+    recipe = recipes.get(name, batch=2, g_batch=None, steps=2, precision="fp32")
     dataset = data.ring(4) if name == "ring" else make_set(4, recipe.image_shape)
     run = train.fit(recipe, dataset)
     assert run.step == 2
