@@ -45,7 +45,7 @@ class ConvToFew(nn.Conv2d):
 
 
 class ConvTranspose(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d` that adds its bias apart: inside, its gradient is half of the way back, in bf16 more."""
+    """`nn.ConvTranspose2d` that adds its bias apart: inside, its gradient takes two fifths of the way back, in bf16 most."""
 
     def __init__(self, before: int, after: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__(before, after, kernel, stride, padding)
