@@ -10,14 +10,14 @@ a class, label agreement. Variants that have rows are not trained again. Needs a
 
 import argparse
 import contextlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import process_time
 
 import results
 import torch
 from torch import Tensor
 
-from gantools import data, judge, losses, metrics, recipes, train
+from gantools import data, judge, losses, metrics, nets, recipes, train
 from gantools.data import ImageSet
 from gantools.judge import Judge
 from gantools.recipe import Recipe
@@ -52,6 +52,15 @@ VARIANTS: dict[str, tuple[int, Recipe]] = {
         LONG,
         FIRST.change(r1=0.3, r2=0.3, penalty_half_life=1_213, d_lr=6e-4, g_lr=3e-4),
     ),
+    # Width and batch, searched later, of the whole recipe and on a CPU that multiplies in bf16: to be compared with
+    # each other, not with the rows above.
+    "rgan in bf16": (RUNG, RGAN),
+    "rgan in bf16, D twice as wide": (
+        RUNG,
+        RGAN.change(discriminator=partial(nets.ProjectionDiscriminator, width=64)),
+    ),
+    "rgan in bf16, G half again as wide": (RUNG, RGAN.change(generator=partial(nets.ProjectionGenerator, width=96))),
+    "rgan in bf16, batches of 128": (RUNG, RGAN.change(batch=128)),
     # The ladder of lesson 03: one line more from row to row, up to the whole recipe.
     "plain": (RUNG, PLAIN),
     "+ r1": (RUNG, PLAIN.change(r1=0.3)),

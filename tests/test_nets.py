@@ -744,6 +744,18 @@ def test_a_side_without_a_quarter_is_refused_in_the_name_of_the_family(shape):
         quarter("mine", shape)
 
 
+def test_the_width_of_our_own_networks_counts_their_maps():
+    """Twice as wide, each convolution between maps has four times the weights, and so has the dense layer behind it."""
+    narrow, wide = (nets.ProjectionDiscriminator(width=width).features for width in (8, 16))
+    ratios = [b.weight.numel() / a.weight.numel() for a, b in zip(narrow, wide, strict=True) if hasattr(a, "weight")]
+    assert ratios == [2, 4, 4, 4]
+    assert nets.ProjectionDiscriminator(width=8)(torch.zeros(2, 1, 28, 28), Y).shape == (2,)
+    generator = nets.ProjectionGenerator(width=8)
+    assert generator.stem(torch.zeros(2, 128)).shape == (2, 16, 7, 7)
+    assert generator(torch.zeros(2, 64), Y).shape == (2, 1, 28, 28)
+    assert size(nets.ProjectionGenerator()) == 991_617 and size(nets.ProjectionDiscriminator()) == 370_913
+
+
 @pytest.fixture(scope="module")
 def posed(conditionals):
     """A posed generator in eval mode, two z that leave their drawings as they are, and these drawings."""

@@ -21,27 +21,29 @@ POSE = (0.04, 0.06, 0.03, 0.04, 0.03, 0.05)
 class ProjectionGenerator(nn.Module):
     """z [N, z_dim] and y → images [N, C, H, W] in [-1, 1]; 991,617 parameters at 64 → 28×28 and ten classes.
 
-    z and a vector of the label, as long, make 128 maps of a quarter of the side.
+    z and a vector of the label, as long, make 2·width maps of a quarter of the side, these `width` maps of a half.
     """
 
-    def __init__(self, z_dim: int = 64, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> None:
+    def __init__(
+        self, z_dim: int = 64, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, width: int = 64
+    ) -> None:
         super().__init__()
         side = quarter("rgan", image_shape)
         self.label = ClassEmbedding(classes, z_dim)
         self.stem = nn.Sequential(
-            nn.Linear(2 * z_dim, 128 * side**2),
-            nn.BatchNorm1d(128 * side**2),
+            nn.Linear(2 * z_dim, 2 * width * side**2),
+            nn.BatchNorm1d(2 * width * side**2),
             nn.ReLU(),
-            nn.Unflatten(1, (128, side, side)),
+            nn.Unflatten(1, (2 * width, side, side)),
         )
         self.layers = nn.Sequential(
-            nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1),  # half of the side
-            nn.BatchNorm2d(64),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),  # half of the side
+            nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1),
-            nn.BatchNorm2d(64),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.ConvTranspose2d(64, image_shape[0], 4, stride=2, padding=1),
+            nn.ConvTranspose2d(width, image_shape[0], 4, stride=2, padding=1),
             nn.Tanh(),
         )
 
@@ -78,27 +80,27 @@ class PosedGenerator(nn.Module):
 class ProjectionDiscriminator(nn.Module):
     """Images [N, C, H, W] in [-1, 1] and y → logits [N]; 370,913 parameters at 1×28×28 and ten classes.
 
-    Three convolutions halve the side; a dense layer makes one vector h of the image, [N, 128]. The logit is a linear
-    function of h plus the product of h with a vector of the label (Miyato & Koyama 2018): how real it is, plus how
-    well it fits the label.
+    Three convolutions halve the side, to 1, 2 and 4 times `width` maps; a dense layer makes one vector h of the image,
+    [N, 4·width]. The logit is a linear function of h plus the product of h with a vector of the label (Miyato & Koyama
+    2018): how real it is, plus how well it fits the label.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> None:
+    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, width: int = 32) -> None:
         super().__init__()
         side = (quarter("rgan", image_shape) + 1) // 2
         self.features = nn.Sequential(
-            nn.Conv2d(image_shape[0], 32, 4, stride=2, padding=1),
+            nn.Conv2d(image_shape[0], width, 4, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(32, 64, 4, stride=2, padding=1),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
-            nn.Conv2d(64, 128, 3, stride=2, padding=1),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
             nn.LeakyReLU(SLOPE),
             nn.Flatten(),
-            nn.Linear(128 * side**2, 128),
+            nn.Linear(4 * width * side**2, 4 * width),
             nn.LeakyReLU(SLOPE),
         )
-        self.real = nn.Linear(128, 1)
-        self.label = ClassEmbedding(classes, 128)
+        self.real = nn.Linear(4 * width, 1)
+        self.label = ClassEmbedding(classes, 4 * width)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         h = self.features(x)
