@@ -6,7 +6,7 @@
 few are 13 epochs, and published rates fall for the last three only; so decay is not only taken away but also brought
 forward, to each epoch instead of each ten. Writes assets/results/cgan-sn-ablation.csv: variant, seconds (of as many
 threads as given), step, d_loss, g_loss, and numbers against test images. Rows that are there are not measured again.
-Runs are kept in FOLDER and go on where they stopped.
+Runs are kept in FOLDER and go on where they stopped. The row without decay was trained in bf16, the others in fp32.
 """
 
 import argparse
