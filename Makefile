@@ -34,6 +34,7 @@ lab: $(VENV)/installed
 # Retrain what is shipped; needs the full data sets: python -m gantools data NAME
 weights: $(VENV)/installed
 	$(BIN)/python benchmarks/judges.py
+	$(BIN)/python benchmarks/weights.py dcgan-cifar10 cdcgan-mnist-10k --threads 2
 	$(BIN)/python benchmarks/weights.py
 	$(BIN)/python benchmarks/time_to_quality.py
 	$(BIN)/python benchmarks/time_to_quality.py dcgan-cifar10 --threads 2

@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the training")
     parser.add_argument("--work", type=Path, default=data.cache_dir() / "weights")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(weights.SHIPPED):
+        parser.error(f"{unknown.pop()!r} is not shipped; choose from {', '.join(weights.SHIPPED)}")
     known = {(row["run"], int(row["threads"]), int(row["epoch"])) for row in results.read(RESULTS)}
     for name in dict.fromkeys(arguments.names):  # a name given twice is measured once
         folder = arguments.work / name

@@ -120,7 +120,10 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
         raise CheckpointError(f"{folder}: gantools has no recipe {stored['name']!r}; give yours: load(path, recipe=…)")
     for name, object_name in base.objects().items():
         if stored.pop(name, None) != object_name:
-            raise CheckpointError(f"{folder} was trained with another {name} than the recipe {base.name!r} has")
+            raise CheckpointError(
+                f"{folder} was trained with another {name} than the recipe {base.name!r} has; "
+                "give the one that it was trained with: load(path, recipe=…)"
+            )
     try:
         run = Run.start(base.change(**stored), about["data"])
     except (TypeError, ValueError) as error:

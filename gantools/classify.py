@@ -28,9 +28,10 @@ def train_classifier(
 
     By default a small CNN, for twelve epochs. `network(image_shape, classes)` builds another; `steps` counts batches
     of 64 instead, epoch after epoch. In fp32: an accuracy must not depend on the chip. Adam; its rate rises to `rate`
-    and falls to nothing, or stays there without `one_cycle`. `augment` changes each batch [B, C, H, W] before it is
-    seen, and may draw from torch's random state. Raises ValueError for fewer than two images, for images that are no
-    finite floats, and for labels that are not one class for each image.
+    and falls to nothing, while its beta1 falls from 0.95 to 0.85 and rises again; without `one_cycle` both stay.
+    `augment` changes each batch [B, C, H, W] before it is seen, and may draw from torch's random state. Raises
+    ValueError for fewer than two images, for images that are no finite floats, and for labels that are not one class
+    for each image.
     """
     if len(images) < 2:
         raise ValueError(f"a classifier needs at least two images, not {len(images)}")

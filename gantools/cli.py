@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"gantools: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"gantools: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     return 0
 

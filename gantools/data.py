@@ -80,7 +80,7 @@ def load(
         points = points[slice(limit)]
         return points if per_class is None else points.stratified(per_class, seed)
     known = name if name in CLASSES else None
-    own = Path(name).stem
+    own = Path(name).stem if name.endswith(".npz") else name  # of a name, a dot is part
     if own in (RING, *CLASSES):
         own = Path(name).name  # mnist.npz is the reader's, and must not pass for MNIST
     if name in glyphs.SETS:

@@ -30,7 +30,8 @@ def fetch(name: str, split: str, folder: str) -> tuple[np.ndarray, np.ndarray]:
 
 def by_hand(name: str, folder: Path, error: Exception) -> str:
     """What a failed download tells: what was tried, and where to put the files instead."""
-    tried = getattr(_source(name), "mirrors", None) or [getattr(_source(name), "url", "torchvision's address")]
+    own = vars(_source(name))  # EMNIST inherits the mirrors of MNIST, and asks none of them
+    tried = own.get("mirrors") or [own.get("url", "torchvision's address")]
     return (
         f"downloading {name} with torchvision failed ({error}). Tried {', '.join(tried)}. Fetch it elsewhere and put "
         f"train.npz and test.npz, each with `images` uint8 [N, C, H, W] and `labels` int64 [N], into {folder}"

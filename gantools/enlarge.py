@@ -115,7 +115,7 @@ def enlarge(
         right = _right(_joined(rest, generated), held_out, seed, bar)
     named = classify.predictions(namer, held_out.images) == held_out.labels
     real_agreement = classify.accuracy_per_class(named, held_out.labels, len(run.classes))
-    worst = int((agreement - real_agreement).argmin())
+    worst = int((agreement / real_agreement).nan_to_num(1).argmin())  # no real one is named so: nothing is lost
     check = Check(
         held_out=len(held_out),
         real_accuracy=float(real_right.mean()),

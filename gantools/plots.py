@@ -30,6 +30,7 @@ __all__ = [
     "live",
     "matrices",
     "panels",
+    "per_class",
     "render",
     "sheet",
     "strip",

@@ -164,7 +164,7 @@ class Recipe:
         }
 
     def digest(self) -> str:
-        """SHA-256 of what decides the result: two runs with one digest are one experiment.
+        """SHA-256 of what the recipe decides of the result; the images have a digest of their own.
 
         The names of networks and loss, and every scalar that is not at its default: a field that is added later, and
         does nothing by default, leaves all digests as they were.
@@ -243,13 +243,18 @@ def _named(network: Callable[..., nn.Module]) -> str:
     """By which a file knows a network; of a `functools.partial` with what it sets: CGANSNGenerator(width=32)."""
     if isinstance(network, partial):
         set_here = [
-            *map(repr, network.args),
-            *(f"{name}={value!r}" for name, value in sorted(network.keywords.items())),
+            *map(_shown, network.args),
+            *(f"{name}={_shown(value)}" for name, value in sorted(network.keywords.items())),
         ]
         return f"{_named(network.func)}({', '.join(set_here)})"
     if not hasattr(network, "__qualname__"):
         raise RecipeError(f"{network!r} has no name to be known by: give a class, a function or a functools.partial")
     return network.__qualname__
+
+
+def _shown(value: Any) -> str:
+    """A setting as its text; a function or class by its name, for its repr holds an address that the next run lacks."""
+    return getattr(value, "__qualname__", None) or repr(value)
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:

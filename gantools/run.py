@@ -65,7 +65,7 @@ class Run:
 
     @property
     def history(self) -> list[Row]:
-        """One row an epoch: step, seconds, d_loss, g_loss, d_real (mean D(x)), d_fake (mean D(G(z))), accuracies.
+        """One row an epoch: step, seconds, d_loss, g_loss, penalty, accuracies, d_real, d_fake (mean D(x), D(G(z))).
 
         Where D names the class too, also real_named and fake_named, the shares of images that it names as labelled, and
         class_loss, the cross-entropy of its class logits on real images.

@@ -28,7 +28,7 @@ class Check:
     bent_reach: float  # the same for what is gained over bending
     real_agreement: float  # of held-out images, the share that one classifier names as labelled: mean of the classes
     agreement: float  # of all images drawn, the share that it names as asked: mean of the classes
-    worst_class: str  # the one that falls furthest below real images
+    worst_class: str  # the one that keeps the smallest share of its real agreement
     worst_agreement: float
     real_worst_agreement: float
     memorisation: float
@@ -74,9 +74,7 @@ class Check:
         elif self.variance < VARIETY:
             against.append(f"too little variety (variance within a class {self.variance:.2f}; real images: 1)")
         if self.missing:
-            against.append(
-                f"the filter left {self.missing:,} too few; least of class {self.worst_class} fits its label"
-            )
+            against.append(f"the filter left {self.missing:,} too few; class {self.worst_class} fits its label worst")
         if not self.filtered and self.agreement < self.real_agreement - LABELS_OFF:
             against.append(f"too many wrong labels (agreement {self.agreement:.2f}; real: {self.real_agreement:.2f})")
         elif not self.filtered and self.worst_agreement < WORST_CLASS * self.real_worst_agreement:

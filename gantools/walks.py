@@ -5,6 +5,8 @@ from torch import Tensor
 
 from gantools.run import Run
 
+COMPARED = 512  # images, for the principal directions
+
 
 def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
     """The point at `share` (0 … 1) of the way, each [N, z_dim].
@@ -18,17 +20,17 @@ def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
     return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
 
 
-def principal_directions(run: Run, count: int = 4, seed: int = 0, samples: int = 512, *, label: int = 0) -> Tensor:
+def principal_directions(run: Run, count: int = 4, seed: int = 0, *, label: int = 0) -> Tensor:
     """Directions of z [count, z_dim] along which the images change most, one standard deviation of z long.
 
     Principal components of generated images, each carried back to the z that correlates with it. A conditional run is
     asked for images of the class `label`. Raises ValueError for a `count` that is not 1 to the lesser of z_dim and
-    `samples`.
+    512, the images that it compares.
     """
-    most = min(run.recipe.z_dim, samples)
+    most = min(run.recipe.z_dim, COMPARED)
     if not 1 <= count <= most:
         raise ValueError(f"there are 1 to {most} directions, and {count} were asked for")
-    z = run.draw_z(samples, seed)
+    z = run.draw_z(COMPARED, seed)
     pixels = of_class(run, z, label).flatten(1)
     pixels = pixels - pixels.mean(0)
     _, _, components = torch.linalg.svd(pixels, full_matrices=False)

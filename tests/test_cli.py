@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import imageio.v3 as imageio
 import numpy as np
@@ -102,6 +103,12 @@ def test_ctrl_c_saves_the_run_and_exits_with_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "gantools: stopped after step 1; saved in runs/mlp-gan: resume goes on there\n"
     assert train.load("runs/mlp-gan").step == 1
     assert cli.main(["train", "mlp-gan", *QUICK, "--resume"]) == 0
+
+
+def test_ctrl_c_anywhere_else_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(cli.data, "download", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["data", "mnist"]) == 130
+    assert capsys.readouterr().err == "gantools: interrupted\n"
 
 
 def test_a_run_that_diverges_ends_in_one_line(capsys):

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torchvision
 
-from gantools import data
+from gantools import data, download
 from gantools.data import DataError, ImageSet
 
 TRAIN_COUNTS = [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978]
@@ -157,6 +157,11 @@ def test_own_set_by_name_in_the_cache():
     in_cache("leaves", "test", count=4)
     assert (len(data.load("leaves")), len(data.load("leaves", "test"))) == (5, 4)
     assert data.load("leaves").name == "leaves"
+
+
+def test_a_dot_is_part_of_the_name_of_a_set_in_the_cache():
+    in_cache("leaves-v1.2", "train", count=5)
+    assert data.load("leaves-v1.2").name == "leaves-v1.2"
 
 
 def test_labels_of_any_integer_type_load_as_int64(tmp_path):
@@ -644,6 +649,13 @@ def test_a_failed_download_says_what_was_tried_and_where_to_put_the_file(mirror,
     for part in (f"Tried {torchvision.datasets.MNIST.mirrors[0]}", "train.npz and test.npz", f"into {folder}"):
         assert part in str(refusal.value)
     assert list(folder.iterdir()) == []
+
+
+def test_a_failed_download_names_the_servers_of_its_own_set(tmp_path):
+    """torchvision's EMNIST inherits the mirrors of MNIST, and asks none of them."""
+    told = download.by_hand("emnist-letters", tmp_path, OSError("no network"))
+    assert torchvision.datasets.EMNIST.url in told
+    assert torchvision.datasets.MNIST.mirrors[0] not in told
 
 
 def test_a_failed_download_keeps_the_cache_of_before(mirror, monkeypatch):

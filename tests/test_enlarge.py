@@ -154,6 +154,19 @@ def test_the_worst_class_is_the_one_that_falls_furthest_below_real_images(monkey
     assert (check.worst_class, check.worst_agreement, check.real_worst_agreement) == ("columns", 0.2, 1)
 
 
+def test_the_worst_class_is_the_one_that_keeps_the_smallest_share_of_its_real_agreement(monkeypatch, quick):
+    """A class of which real images seldom fit loses few points when it loses half of them."""
+    monkeypatch.setattr(enlarge.classify, "train_classifier", lambda *given, **options: Names(1))
+    monkeypatch.setattr(
+        enlarge.classify, "accuracy_per_class", lambda *given: torch.tensor([0.3, 0.99], dtype=torch.float64)
+    )
+    asked = torch.tensor([0.14, 0.8], dtype=torch.float64), {"drawn": 16, "dropped": 0}
+    draw = enlarge.draw
+    monkeypatch.setattr(enlarge, "draw", lambda *given, **options: (draw(*given, **options)[0], *asked))
+    check = enlarge.enlarge(striped(), 6, steps=1).check
+    assert (check.worst_class, check.worst_agreement, check.real_worst_agreement) == ("rows", 0.14, 0.3)
+
+
 def test_a_filter_that_leaves_nothing_says_what_to_do(monkeypatch, quick):
     monkeypatch.setattr(enlarge.classify, "train_classifier", lambda *given, **options: Names(2))
     with pytest.raises(DataError, match="the filter drops nearly all that the GAN draws; train it longer"):

@@ -313,6 +313,14 @@ def test_a_partial_network_is_known_by_its_function_and_by_what_it_sets():
     )
 
 
+def test_a_function_that_a_partial_network_sets_is_known_by_its_name():
+    """Its repr would hold an address in memory, which is another in the next process."""
+    for setting, known in ((torch.relu, "relu"), (nets.MLPGenerator, "MLPGenerator")):
+        named = recipes.get("mlp-gan", generator=partial(nets.MLPGenerator, activation=setting)).objects()["generator"]
+        assert named.startswith("MLPGenerator(activation=") and known in named
+        assert " at 0x" not in named
+
+
 def test_a_network_without_a_name_is_refused():
     class Maker:
         def __call__(self, **options):

@@ -53,7 +53,8 @@ def fingerprint(notebook: Notebook) -> str:
     if "metrics." in text:
         judges = [ASSETS / "checkpoints" / f"judge-{name}" / "judge.json" for name in sorted(set(judged))]
         parts += [path.read_text() for path in judges if path.exists()]
-    parts += [path.read_text() for path in sorted((ASSETS / "results").glob("*.csv")) if f'"{path.name}"' in text]
+    named = [path for path in sorted((ASSETS / "results").iterdir()) if f'"{path.name}"' in text]
+    parts += [path.read_text(encoding="latin-1") for path in named]  # any byte can be read so, of an .npz too
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

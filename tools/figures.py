@@ -17,10 +17,20 @@ def main() -> None:
         print(picture.save(FIGURES / f"{name.replace('-', '_')}.png"))
     for name, rows in (("rgan-mnist-10k", 6), ("rgan-fashion-mnist", 5)):
         print(plots.sheet(train.load(name), rows).save(FIGURES / f"{name.replace('-10k', '').replace('-', '_')}.png"))
+    print(word("Gantools", rows=3).save(FIGURES / "word.png"))
     saved = np.load(train.load("mlp-gan-mnist").folder / "snapshots.npz")["images"]
     snapshots = [data.from_uint8(images) for images in saved]
     print(plots.gif(snapshots, columns=8, alt="100 epochs at a fixed z").save(FIGURES / "mlp_gan.gif"))
     print(ring().save(FIGURES / "ring.png"))
+
+
+def word(text: str, rows: int) -> plots.Picture:
+    """One word, letter by letter, each row in a style of its own."""
+    writer = train.load("rgan-emnist-byclass")
+    letters = [writer.classes.index(letter) for letter in text]
+    styles = [writer.draw_z(1, seed=row).expand(len(letters), -1) for row in range(rows)]
+    images = torch.cat([writer.sample(labels=letters, z=z) for z in styles])
+    return plots.grid(images, columns=len(letters), alt=f"The word {text} in {rows} generated handwritings")
 
 
 def ring() -> plots.Picture:

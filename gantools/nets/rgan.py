@@ -104,5 +104,5 @@ class ProjectionDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         h = self.features(x)
-        # Divided by √128, the product starts as large as the linear function does.
+        # Divided by the root of its length, the product starts as large as the linear function does.
         return self.real(h).squeeze(1) + (h * self.label(y)).sum(1) / sqrt(h.shape[1])
