@@ -29,7 +29,6 @@ FULL = {
 }  # training images; a bundled part must not pass for the whole. Of EMNIST, the parts that the shipped runs saw: the
 # whole sets have 124,800 and 697,932, of which the same steps are fewer epochs.
 CIFAR10_EPOCHS = 8  # of the 200 published: some 14 minutes each on two CPU threads; with more, the run goes on
-CGAN_SN_EPOCHS = 66  # of the 100 published; with more, the run goes on
 # The source shows 5, 30, 50 and 100 epochs, of 468 steps for the first two; with more, the runs go on.
 ACGAN = {"mnist": (468, 16), "fashion-mnist": (7_020, 8), "emnist-byclass": (772, 16)}  # steps, bits of a weight
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
@@ -60,9 +59,7 @@ SHIPPED: dict[str, Plan] = {
     "dcgan-cifar10": Plan(recipes.get("dcgan-cifar10", epochs=CIFAR10_EPOCHS), discriminator=False, bits=8),
     "cgan-mlp-mnist-10k": Plan(recipes.get("cgan-mlp"), REDUCED, discriminator=False, snapshots=False),
     "cdcgan-mnist-10k": Plan(recipes.get("cdcgan"), REDUCED, discriminator=False, snapshots=False, bits=8),
-    "cgan-sn-mnist-10k": Plan(
-        recipes.get("cgan-sn", epochs=CGAN_SN_EPOCHS), REDUCED, discriminator=False, snapshots=False, bits=8
-    ),
+    "cgan-sn-mnist-10k": Plan(recipes.get("cgan-sn"), REDUCED, discriminator=False, snapshots=False, bits=8),
     "rgan-mnist-10k": Plan(recipes.get("rgan"), REDUCED, discriminator=False),
     "rgan-mnist": Plan(
         recipes.get("rgan", steps=10_920, affine=0.4, lr_decay=0.3, decay_every=5), discriminator=False, snapshots=False

@@ -94,7 +94,7 @@ def test_every_shipped_generator_of_images_has_a_row_that_is_of_this_very_run():
 
 
 def test_the_best_generator_of_the_reduced_digits_meets_the_bounds_that_were_set_for_it():
-    """All but one: FD, where three floors were asked for, is at four."""
+    """All but one: FD, where three floors were asked for, is a little above."""
     rows = {row["run"]: row for row in table("generators.csv")}
     real, best = (
         {key: float(value or 0) for key, value in rows[name].items() if key not in ("run", "dataset")}
@@ -105,7 +105,7 @@ def test_the_best_generator_of_the_reduced_digits_meets_the_bounds_that_were_set
     assert best["density"] >= 0.9 * real["density"]
     assert best["coverage"] >= 0.9 * real["coverage"]
     assert best["memorisation"] >= 0.9
-    assert best["frechet_distance"] < 4.1 * real["frechet_distance"]
+    assert best["frechet_distance"] < 3.2 * real["frechet_distance"]
 
 
 def test_copies_of_the_training_digits_are_given_away_by_memorisation_alone():
@@ -180,10 +180,9 @@ def test_a_benchmark_says_what_it_does(script, monkeypatch, capsys):
     assert "usage: " in capsys.readouterr().out
 
 
-def test_more_of_the_poses_teach_more_and_cost_fd():
+def test_more_of_the_poses_teach_more_and_fd_is_lowest_as_shipped():
     rows = {float(row["strength"]): row for row in table("pose.csv")}
     assert list(rows) == list(benchmark("pose").STRENGTHS)
     taught = [float(row["classification_accuracy"]) for row in rows.values()]
     assert taught == sorted(taught) and taught[2] - taught[0] > 0.01
-    distances = [float(row["frechet_distance"]) for row in rows.values()]
-    assert distances == sorted(distances)
+    assert min(rows, key=lambda strength: float(rows[strength]["frechet_distance"])) == 1
