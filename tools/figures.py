@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gantools import ASSETS, data, plots, recipes, train
+from gantools import ASSETS, data, handwriting, plots, recipes, train
 from gantools.run import Run
 
 FIGURES = ASSETS / "figures"
@@ -25,12 +25,12 @@ def main() -> None:
 
 
 def word(text: str, rows: int) -> plots.Picture:
-    """One word, letter by letter, each row in a style of its own."""
+    """One text, each row in a style of its own."""
     writer = train.load("rgan-emnist-byclass")
-    letters = [writer.classes.index(letter) for letter in text]
-    styles = [writer.draw_z(1, seed=row).expand(len(letters), -1) for row in range(rows)]
-    images = torch.cat([writer.sample(labels=letters, z=z) for z in styles])
-    return plots.grid(images, columns=len(letters), alt=f"The word {text} in {rows} generated handwritings")
+    labels = handwriting.spell(text, writer).labels
+    styles = [handwriting.styles(writer, 0.0, together=True, seed=row) for row in range(rows)]
+    lines = torch.cat([handwriting.write(writer, labels, z) for z in styles])
+    return plots.grid(lines, columns=1, alt=f"The word {text} in {rows} generated handwritings")
 
 
 def ring() -> plots.Picture:
