@@ -1,41 +1,22 @@
-"""A run as a folder: `run.json`, and safetensors for networks and optimizers. Never pickle.
-
-`run.json` names the weight files and their SHA-256. Other weights get other names and `run.json` is replaced last, in
-one move: a writer that dies half-way leaves the previous checkpoint whole.
-
-    run.json                            recipe, data, step, seconds, history
-    networks-<step>-<sha>.safetensors   generator.*, discriminator.*, average.* (the EMA generator)
-    optimizers-<step>-<sha>.safetensors d_optimizer.<i>.*, g_optimizer.<i>.* (absent where only networks are shipped)
+"""A run as a folder: saved, loaded, gone on with, and the shipped ones. `runfiles` has the files.
 
 There is no random state to store: `train.fit` seeds every step from (seed, step, process).
 """
 
-import hashlib
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as dump_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gantools import ASSETS, rounding
+from gantools import ASSETS, rounding, runfiles
 from gantools.catalogue import RECIPES
 from gantools.data import ImageSet
 from gantools.recipe import Recipe
 from gantools.run import Run
-from gantools.runtime import write_whole
+from gantools.runfiles import CheckpointError
 
-FORMAT = 1
-KINDS = {"recipe": dict, "data": dict, "step": int, "seconds": int | float, "files": dict, "rows": list}  # of run.json
 ROUNDED = {32: dict, 16: rounding.to_half, 8: rounding.to_bytes}
-
-
-class CheckpointError(ValueError):
-    """A run that is missing, damaged, or not what was asked for."""
 
 
 class NotShipped(nn.Module):
@@ -59,7 +40,6 @@ def save(
     networks_only = networks_only or bits < 32  # rounded weights are nothing to go on from
     if not networks_only and not run.whole:
         raise CheckpointError(f"{folder}: this run came without optimizers; save it with networks_only=True")
-    folder.mkdir(parents=True, exist_ok=True)
     modules = {"generator": run.player, "discriminator": run.discriminator}
     if run.average:
         modules["average"] = run.average.module
@@ -71,35 +51,24 @@ def save(
     networks = ROUNDED[bits](networks)
     if not all(value.isfinite().all() for value in networks.values()):
         raise CheckpointError(f"{folder}: these weights are NaN or infinite; the checkpoint there is kept")
-    contents = {"networks": networks}
+    weights = {"networks": networks}
     if not networks_only:
-        contents["optimizers"] = {
+        weights["optimizers"] = {
             f"{role}.{index}.{key}": value
             for role, optimizer in (("d_optimizer", run.d_optimizer), ("g_optimizer", run.g_optimizer))
             for index, state in optimizer.state_dict()["state"].items()
             for key, value in state.items()
         }
-    files = {}
-    for kind, tensors in contents.items():
-        raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
-        digest = hashlib.sha256(raw).hexdigest()  # in the name, too: the files of another save stay until the end
-        files[kind] = {"file": f"{kind}-{run.step}-{digest[:8]}.safetensors", "sha256": digest}
-        write_whole(folder / files[kind]["file"], raw)
     about = {
-        "format": FORMAT,
         "recipe": run.recipe.objects() | run.recipe.scalars(),
         "data": run.data,
         "step": run.step,
         "seconds": round(run.seconds, 2),
-        "files": files,
         "rows": run.rows,
         "open_row": run.open_row,
         "measured": run.measured,
     }
-    write_whole(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
-    for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
-        if stale.name not in [entry["file"] for entry in files.values()]:
-            stale.unlink()
+    runfiles.write(folder, about, weights)
     run.folder = folder
     return folder
 
@@ -111,9 +80,11 @@ def load(folder: str | Path, recipe: Recipe | None = None) -> Run:
     file, for anything damaged.
     """
     shipped_folder = ASSETS / "checkpoints" / str(folder)
-    own = (Path(folder) / "run.json").exists() or not (shipped_folder / "run.json").exists()
-    folder = Path(folder) if own else shipped_folder
-    about, tensors = _one_save(folder)
+    folder = Path(folder) if runfiles.there(folder) or not runfiles.there(shipped_folder) else shipped_folder
+    if not runfiles.there(folder):
+        known = ", ".join(shipped()) or "none"
+        raise CheckpointError(f"no run in {folder} (it has no run.json); shipped runs: {known}")
+    about, tensors = runfiles.read(folder)
     stored = about["recipe"]
     base = recipe or RECIPES.get(stored["name"])
     if base is None:
@@ -151,7 +122,7 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
         "classes": list(dataset.classes),
         "digest": dataset.digest(),
     }
-    there = out is not None and (Path(out) / "run.json").exists()
+    there = out is not None and runfiles.there(out)
     fresh = None if there else Run.start(recipe, data)  # refuses what cannot be built, before there is a folder
     if out is not None:
         _check_writable(Path(out))
@@ -176,7 +147,7 @@ def open_run(recipe: Recipe, dataset: ImageSet, out: str | Path | None, resume: 
 
 def resumable(folder: str | Path) -> bool:
     """Whether the folder holds a run with its optimizers."""
-    return (Path(folder) / "run.json").exists() and "optimizers" in _about(Path(folder))["files"]
+    return runfiles.there(folder) and "optimizers" in runfiles.read_about(Path(folder))["files"]
 
 
 def shipped() -> list[str]:
@@ -192,55 +163,6 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise CheckpointError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
-
-
-def _one_save(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """run.json and the tensors it names; read again where a training has replaced them in between."""
-    about = _about(folder)
-    try:
-        return about, {kind: _tensors(folder, about, kind) for kind in about["files"]}
-    except CheckpointError:
-        if _about(folder)["files"] == about["files"]:
-            raise
-    return _one_save(folder)
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    if not path.exists():
-        raise CheckpointError(
-            f"no run in {folder} (it has no run.json); shipped runs: {', '.join(shipped()) or 'none'}"
-        )
-    try:
-        about = json.loads(path.read_text())
-        needed = {"format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"}
-        if not needed <= about.keys():
-            raise ValueError(f"without {', '.join(sorted(needed - about.keys()))}")
-        for key, kind in KINDS.items():
-            if not isinstance(about[key], kind):
-                raise ValueError(f"{key} is {about[key]!r:.60}")
-        if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
-            raise ValueError("without the recipe's name or the networks' file")
-        if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
-            raise ValueError("without the name or the SHA-256 of a file")
-        if not all(isinstance(row, dict) for row in about["rows"]):
-            raise ValueError("with a row that is none")
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    if about["format"] != FORMAT:
-        raise CheckpointError(f"{path} has the format {about['format']}; this version reads {FORMAT}")
-    return about
-
-
-def _tensors(folder: Path, about: dict[str, Any], kind: str) -> dict[str, Tensor]:
-    path = folder / about["files"][kind]["file"]
-    try:
-        raw = path.read_bytes()
-        if hashlib.sha256(raw).hexdigest() != about["files"][kind]["sha256"]:
-            raise ValueError(f"its SHA-256 is not the one in run.json ({len(raw):,} bytes)")
-        return rounding.restored(parse_tensors(raw))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is missing or damaged: {error}") from error
 
 
 def _fill_networks(run: Run, tensors: dict[str, Tensor], folder: Path) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from gantools import __version__, data, enlarge, inception, judge, metrics, plots, recipes, runtime, study, train
 from gantools.catalogue import ON_REDUCED, REDUCED
-from gantools.recipe import RecipeError
+from gantools.fields import RecipeError
 from gantools.run import Run
 from gantools.trials import recorded
 

@@ -1,30 +1,23 @@
 """Everything a training needs, in one frozen dataclass."""
 
 import dataclasses
-import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
-from types import NoneType, UnionType
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor, nn
 
 from gantools import losses
+from gantools.fields import RecipeError, name_of, typed, unknown
 
 PRECISIONS = ("auto", "fp32", "bf16")
 NOISES = ("normal", "uniform")
-
-
-class RecipeError(TypeError):
-    """A field or a name that does not exist, or a value of the wrong type; the message names the nearest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +118,7 @@ class Recipe:
             if name not in fields:
                 unknown(f"recipe {self.name} has no field", name, fields)
             if name in self.scalars():
-                changes[name] = _typed(name, value, fields[name].type)
+                changes[name] = typed(name, value, fields[name].type)
             elif name == "name":
                 if not isinstance(value, str):
                     raise RecipeError(f"recipe {self.name}: name must be a text, not {value!r}")
@@ -158,8 +151,8 @@ class Recipe:
         """What a file cannot hold, by name: the recipe, its networks and its loss."""
         return {
             "name": self.name,
-            "generator": _named(self.generator),
-            "discriminator": _named(self.discriminator),
+            "generator": name_of(self.generator),
+            "discriminator": name_of(self.discriminator),
             "loss": self.loss.name,
         }
 
@@ -182,10 +175,10 @@ class Recipe:
         for network in (self.generator, self.discriminator):
             parameters = inspect.signature(network).parameters
             if not labels and "classes" in parameters:
-                raise ValueError(f"recipe {self.name}: {_named(network)} takes labels, so classes=0 must be above 0")
+                raise ValueError(f"recipe {self.name}: {name_of(network)} takes labels, so classes=0 must be above 0")
             if labels and "classes" not in parameters and not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
                 raise ValueError(
-                    f"recipe {self.name}: {_named(network)} knows no labels, so classes={self.classes} must be 0"
+                    f"recipe {self.name}: {name_of(network)} knows no labels, so classes={self.classes} must be 0"
                 )
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
@@ -230,47 +223,3 @@ class Recipe:
         for name, count in (("batch", self.batch), ("g_batch", self.g_batch or 0)):
             if count % processes:
                 raise ValueError(f"{self.name}: {name}={count} cannot be shared equally by {processes} processes")
-
-
-def unknown(what: str, name: str, known: Collection[str]) -> NoReturn:
-    """Raise `RecipeError` for a name that is not known, with those that hold it, or the nearest."""
-    near = [one for one in known if name and name in one] or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(known)}"
-    raise RecipeError(f"{what} {name!r}: {hint}")
-
-
-def _named(network: Callable[..., nn.Module]) -> str:
-    """By which a file knows a network; of a `functools.partial` with what it sets: CGANSNGenerator(width=32)."""
-    if isinstance(network, partial):
-        set_here = [
-            *map(_shown, network.args),
-            *(f"{name}={_shown(value)}" for name, value in sorted(network.keywords.items())),
-        ]
-        return f"{_named(network.func)}({', '.join(set_here)})"
-    if not hasattr(network, "__qualname__"):
-        raise RecipeError(f"{network!r} has no name to be known by: give a class, a function or a functools.partial")
-    return network.__qualname__
-
-
-def _shown(value: Any) -> str:
-    """A setting as its text; a function or class by its name, for its repr holds an address that the next run lacks."""
-    return getattr(value, "__qualname__", None) or repr(value)
-
-
-def _typed(name: str, value: Any, annotation: Any) -> Any:
-    """The value as the field's type, forgiving what YAML and the shell do to numbers, lists and None."""
-    union = isinstance(annotation, UnionType)
-    kinds = get_args(annotation) if union else (get_origin(annotation) or annotation,)
-    if isinstance(value, list):
-        value = tuple(value)
-    elif value == "None" and NoneType in kinds:
-        value = None
-    elif float in kinds and type(value) in (int, str):
-        with suppress(ValueError):
-            value = float(value)  # YAML reads 1e-4 as text
-    if type(value) not in kinds:
-        expected = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
-        raise RecipeError(f"{name}={value!r} is of type {type(value).__name__}; expected {expected}")
-    if isinstance(value, tuple) and not all(type(number) is int for number in value):
-        raise RecipeError(f"{name}={list(value)!r} must hold whole numbers")
-    return value

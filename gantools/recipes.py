@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from gantools.catalogue import RECIPES
-from gantools.recipe import Recipe, unknown
+from gantools.fields import unknown
+from gantools.recipe import Recipe
 
 
 def get(name: str, /, **changes: Any) -> Recipe:

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from gantools import losses, nets, recipes
-from gantools.recipe import NOISES, Recipe, RecipeError
+from gantools.fields import RecipeError
+from gantools.recipe import NOISES, Recipe
 
 DIFFERENT = {
     "dataset": "fashion-mnist",

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from gantools import catalogue, data, losses, nets, recipes, train
-from gantools.recipe import RecipeError
+from gantools.fields import RecipeError
 
 
 def test_mlp_gan_has_the_published_numbers():

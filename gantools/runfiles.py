@@ -1,0 +1,103 @@
+"""The files of a run: `run.json`, and safetensors for networks and optimizers. Never pickle.
+
+`run.json` names the weight files and their SHA-256. Other weights get other names and `run.json` is replaced last, in
+one move: a writer that dies half-way leaves the previous checkpoint whole.
+
+    run.json                            recipe, data, step, seconds, history
+    networks-<step>-<sha>.safetensors   generator.*, discriminator.*, average.* (the EMA generator)
+    optimizers-<step>-<sha>.safetensors d_optimizer.<i>.*, g_optimizer.<i>.* (absent where only networks are shipped)
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from gantools import rounding
+from gantools.runtime import write_whole
+
+FORMAT = 1
+KINDS = {"recipe": dict, "data": dict, "step": int, "seconds": int | float, "files": dict, "rows": list}  # of run.json
+
+About = dict[str, Any]  # what run.json holds
+Weights = dict[str, dict[str, Tensor]]  # "networks", and "optimizers" where there are any
+
+
+class CheckpointError(ValueError):
+    """A run that is missing, damaged, or not what was asked for."""
+
+
+def write(folder: Path, about: About, weights: Weights) -> None:
+    """Replace the checkpoint in a folder, which is made where there is none, in one move."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for kind, tensors in weights.items():
+        raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        digest = hashlib.sha256(raw).hexdigest()  # in the name, too: the files of another save stay until the end
+        files[kind] = {"file": f"{kind}-{about['step']}-{digest[:8]}.safetensors", "sha256": digest}
+        write_whole(folder / files[kind]["file"], raw)
+    whole = {"format": FORMAT} | about | {"files": files}
+    write_whole(folder / "run.json", (json.dumps(whole, indent=1) + "\n").encode())
+    for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
+        if stale.name not in [entry["file"] for entry in files.values()]:
+            stale.unlink()
+
+
+def read(folder: Path) -> tuple[About, Weights]:
+    """What was written last, checked; read again where a training has replaced it in between.
+
+    Raises `CheckpointError`, naming the file, for anything that is missing or damaged.
+    """
+    about = read_about(folder)
+    try:
+        return about, {
+            kind: _tensors(folder / entry["file"], entry["sha256"]) for kind, entry in about["files"].items()
+        }
+    except CheckpointError:
+        if read_about(folder)["files"] == about["files"]:
+            raise
+    return read(folder)
+
+
+def there(folder: str | Path) -> bool:
+    """Whether the folder holds a run."""
+    return (Path(folder) / "run.json").exists()
+
+
+def read_about(folder: Path) -> About:
+    """What run.json holds. Raises `CheckpointError` where it is damaged."""
+    path = folder / "run.json"
+    try:
+        about = json.loads(path.read_text())
+        needed = {"format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"}
+        if not needed <= about.keys():
+            raise ValueError(f"without {', '.join(sorted(needed - about.keys()))}")
+        for key, kind in KINDS.items():
+            if not isinstance(about[key], kind):
+                raise ValueError(f"{key} is {about[key]!r:.60}")
+        if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
+            raise ValueError("without the recipe's name or the networks' file")
+        if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
+            raise ValueError("without the name or the SHA-256 of a file")
+        if not all(isinstance(row, dict) for row in about["rows"]):
+            raise ValueError("with a row that is none")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if about["format"] != FORMAT:
+        raise CheckpointError(f"{path} has the format {about['format']}; this version reads {FORMAT}")
+    return about
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    try:
+        raw = path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != sha256:
+            raise ValueError(f"its SHA-256 is not the one in run.json ({len(raw):,} bytes)")
+        return rounding.restored(parse_tensors(raw))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is missing or damaged: {error}") from error
