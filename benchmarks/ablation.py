@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py [VARIANT …] [--threads 1] [--work FOLDER]
 
-1,000 steps each as published on MNIST train[:10000], more than an hour each on one thread (half an hour in bf16). So
+1,000 steps each as published on MNIST train[:10000], one to two hours each on one thread (half an hour in bf16). So
 few are 13 epochs, and published rates fall for the last three only; so decay is not only taken away but also brought
 forward, to each epoch instead of each ten. Writes assets/results/cgan-sn-ablation.csv: variant, seconds (of as many
 threads as given), step, d_loss, g_loss, and numbers against test images. Rows that are there are not measured again.

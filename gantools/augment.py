@@ -50,7 +50,7 @@ def warped(x: Tensor, strength: float = 1.0) -> Tensor:
     The classical augmentation of digits: affine, and elastic in the manner of Simard et al. (2003), with a field of
     displacements that is smooth between 5×5 knots. `strength` is a share of all that. Black where an image leaves a
     gap. Values between pixels are bilinear, which blurs a little. Draws from torch's random state, nothing where there
-    is nothing to do. Raises ValueError for a negative strength, and for what is no batch of images.
+    is nothing to do. Raises ValueError for a negative strength, and for what is no batch of float32 images.
     """
     if not _asked(x, strength):
         return x
@@ -80,6 +80,8 @@ def _asked(x: Tensor, strength: float) -> bool:
         raise ValueError(f"strength={strength:g} must not be negative, nor infinite")
     if strength and x.ndim != 4:
         raise ValueError(f"only images [N, C, H, W] can be turned, not {list(x.shape)}")
+    if strength and x.dtype != torch.float32:
+        raise ValueError(f"only float32 images can be turned, not {x.dtype}")
     return strength > 0 and len(x) > 0
 
 

@@ -213,6 +213,6 @@ RECIPES = {
 }
 
 REDUCED = 10_000
-"""MNIST train[:10000], the reduced set of the published conditional GANs."""
+"""MNIST train[:10000], the reduced set of two published conditional GANs."""
 ON_REDUCED = ("cgan-mlp", "cdcgan", "cgan-sn", "rgan", "rgan-pose")
 """The recipes whose runs the course compares on it."""

@@ -48,9 +48,11 @@ def save(
     if networks_only and not discriminator:
         modules.pop("discriminator")
     networks = {f"{role}.{key}": value for role, net in modules.items() for key, value in net.state_dict().items()}
-    networks = ROUNDED[bits](networks)
     if not all(value.isfinite().all() for value in networks.values()):
         raise CheckpointError(f"{folder}: these weights are NaN or infinite; the checkpoint there is kept")
+    networks = ROUNDED[bits](networks)
+    if not all(value.isfinite().all() for value in networks.values()):
+        raise CheckpointError(f"{folder}: these weights are too large for {bits} bits; save them with bits=32")
     weights = {"networks": networks}
     if not networks_only:
         weights["optimizers"] = {

@@ -42,8 +42,11 @@ def train_classifier(
         raise ValueError(f"{needed}, not {list(labels.shape)}")
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"{needed}, not {int(labels.min())} to {int(labels.max())}")
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
+    if labels.dtype == torch.bool or labels.is_floating_point():
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if steps is not None and (not isinstance(steps, int) or steps < 1):
+        raise ValueError(f"steps={steps} must be at least 1, and a whole number")
+    images, labels = images.float(), labels.long()
     per_epoch = max(1, len(images) // BATCH)
     steps = steps or EPOCHS * per_epoch
     with torch.random.fork_rng():

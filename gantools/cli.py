@@ -29,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RecipeError, train.Diverged, inception.MetricError, OSError) as error:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print("gantools: not enough memory; a lower --count, --limit, --jobs or batch needs less", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(f"gantools: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130

@@ -80,7 +80,7 @@ def load(
         points = points[slice(limit)]
         return points if per_class is None else points.stratified(per_class, seed)
     known = name if name in CLASSES else None
-    own = Path(name).stem if name.endswith(".npz") else name  # of a name, a dot is part
+    own = Path(name).stem if name.lower().endswith(".npz") else name  # of a name, a dot is part
     if own in (RING, *CLASSES):
         own = Path(name).name  # mnist.npz is the reader's, and must not pass for MNIST
     if name in glyphs.SETS:
@@ -165,7 +165,7 @@ def download(name: str) -> Path:
 
 
 def found() -> dict[str, str]:
-    """For every known set, where `load` would take it from: 'cache', 'bundled part', 'made here', or 'missing'."""
+    """For every known set, where `load` finds both splits: 'cache', 'bundled part', 'made here', or 'missing'."""
     places = {}
     for name in SOURCES:
         cached = all(os.path.exists(cache_dir() / name / f"{split}.npz") for split in SPLITS)
@@ -176,7 +176,7 @@ def found() -> dict[str, str]:
 
 def _find(name: str, split: str, fetch: bool) -> tuple[Path, str]:
     """The file to read, and a note where it holds only a part of the set."""
-    if Path(name).suffix == ".npz":
+    if Path(name).suffix.lower() == ".npz":
         if split == "test":
             raise DataError(
                 f"{name} has no test split: put train.npz and test.npz into {cache_dir()}/NAME, and load NAME"

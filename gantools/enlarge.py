@@ -73,7 +73,7 @@ class Enlarged:
         data.save(path, pixels, self.images.labels, generated=self.generated.numpy())
         rows = [_row_of_each(self.images[part]) for part in (~self.generated, self.generated)]
         sheet = plots.compare(*rows).save(path.with_suffix(".png"))
-        path.with_suffix(".md").write_text(f"{self}\n![Left: real; right: generated]({sheet.name})\n")
+        path.with_suffix(".md").write_text(f"{self}\n![Left: real; right: generated]({sheet.name})\n", encoding="utf-8")
         return path
 
 
@@ -203,7 +203,7 @@ def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) ->
 
 
 def _check_count(per_class: int) -> None:
-    if not isinstance(per_class, int) or per_class < 1:
+    if isinstance(per_class, bool) or not hasattr(per_class, "__index__") or per_class < 1:
         raise ValueError(f"per_class={per_class!r} must be at least 1, and a whole number")
 
 
@@ -211,6 +211,11 @@ def _check_set(images: ImageSet) -> None:
     if images.images.ndim != 4:
         raise DataError(f"{images.name} holds points, not images")
     images.check()
+    height, width = images.images.shape[2:]
+    if height != width or height % 4:
+        raise DataError(
+            f"{images.name}: needed are square images whose side 4 divides, not {height}×{width}; pad or scale yours"
+        )
     if len(images.classes) < 2:
         raise DataError(f"{images.name} has one class only; a classifier, and so this check, needs two")
     counts = images.class_counts()

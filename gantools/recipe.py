@@ -133,7 +133,10 @@ class Recipe:
         return self.change(**fields)
 
     def to_yaml(self) -> str:
-        """The recipe as a file that `recipes.read` takes back, below notes on what an edit cannot change."""
+        """The recipe as a file that `recipes.read` takes back, below notes on what an edit cannot change.
+
+        Read, it has the networks and the loss of the named recipe: others than these a file cannot hold.
+        """
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.scalars().items()}
         notes = (
             f"networks and loss, to be changed in Python only: {', '.join(list(self.objects().values())[1:])}",

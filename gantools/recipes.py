@@ -24,7 +24,7 @@ def read(path: str | Path) -> Recipe:
     Raises ValueError for what is no such file, and for a field that stands there twice.
     """
     try:
-        content = yaml.load(Path(path).read_text(), Loader=_EachOnce)
+        content = yaml.load(Path(path).read_bytes(), Loader=_EachOnce)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -73,7 +73,12 @@ def lesson_images(count: int) -> int:
 
 
 def lesson(name: str, /, **changes: Any) -> Recipe:
-    """A named recipe, cut to what a lesson trains live in this profile; `full` leaves it as published."""
+    """A named recipe, cut to what a lesson trains live in this profile; `full` leaves it as published.
+
+    Raises ValueError for `epochs`: a lesson counts steps.
+    """
+    if "epochs" in changes:
+        raise ValueError(f"lesson({name!r}, epochs={changes['epochs']!r}): give its length as steps")
     recipe, where = get(name, **changes), profile()
     if where == "full":
         return recipe

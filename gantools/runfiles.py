@@ -10,6 +10,7 @@ one move: a writer that dies half-way leaves the previous checkpoint whole.
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,17 @@ from gantools import rounding
 from gantools.runtime import write_whole
 
 FORMAT = 1
-KINDS = {"recipe": dict, "data": dict, "step": int, "seconds": int | float, "files": dict, "rows": list}  # of run.json
+KINDS = {  # of run.json
+    "format": int,
+    "recipe": dict,
+    "data": dict,
+    "step": int,
+    "seconds": int | float,
+    "files": dict,
+    "rows": list,
+    "open_row": dict,
+}
+DATA_KINDS = {"name": str, "count": int, "classes": list, "digest": str}  # of what it says of the data
 
 About = dict[str, Any]  # what run.json holds
 Weights = dict[str, dict[str, Tensor]]  # "networks", and "optimizers" where there are any
@@ -37,7 +48,8 @@ def write(folder: Path, about: About, weights: Weights) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for kind, tensors in weights.items():
-        raw = dump_tensors({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+        # Cloned: two names of one tensor, as a network may have them, are written twice.
+        raw = dump_tensors({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
         digest = hashlib.sha256(raw).hexdigest()  # in the name, too: the files of another save stay until the end
         files[kind] = {"file": f"{kind}-{about['step']}-{digest[:8]}.safetensors", "sha256": digest}
         write_whole(folder / files[kind]["file"], raw)
@@ -45,7 +57,8 @@ def write(folder: Path, about: About, weights: Weights) -> None:
     write_whole(folder / "run.json", (json.dumps(whole, indent=1) + "\n").encode())
     for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
         if stale.name not in [entry["file"] for entry in files.values()]:
-            stale.unlink()
+            with suppress(OSError):  # another process may read it, which holds it on some systems
+                stale.unlink()
 
 
 def read(folder: Path) -> tuple[About, Weights]:
@@ -74,12 +87,13 @@ def read_about(folder: Path) -> About:
     path = folder / "run.json"
     try:
         about = json.loads(path.read_text())
-        needed = {"format", "recipe", "data", "step", "seconds", "files", "rows", "open_row"}
-        if not needed <= about.keys():
-            raise ValueError(f"without {', '.join(sorted(needed - about.keys()))}")
-        for key, kind in KINDS.items():
-            if not isinstance(about[key], kind):
-                raise ValueError(f"{key} is {about[key]!r:.60}")
+        _check(about, KINDS)
+        _check(about["data"], DATA_KINDS)
+        _check({"measured": {}} | about, {"measured": dict})
+        if about["step"] < 0:
+            raise ValueError(f"step is {about['step']}")
+        if about["open_row"] and "steps" not in about["open_row"]:
+            raise ValueError("open_row is without steps")
         if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
             raise ValueError("without the recipe's name or the networks' file")
         if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
@@ -91,6 +105,14 @@ def read_about(folder: Path) -> About:
     if about["format"] != FORMAT:
         raise CheckpointError(f"{path} has the format {about['format']}; this version reads {FORMAT}")
     return about
+
+
+def _check(fields: dict[str, Any], kinds: dict[str, Any]) -> None:
+    if missing := kinds.keys() - fields.keys():
+        raise ValueError(f"without {', '.join(sorted(missing))}")
+    for key, kind in kinds.items():
+        if not isinstance(fields[key], kind) or isinstance(fields[key], bool):
+            raise ValueError(f"{key} is {fields[key]!r:.60}")
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -211,7 +211,9 @@ def _tally(seen: Seen) -> Tensor:
 
 
 def check_count(count: int) -> None:
-    """Raises `JudgeError` where so few images say nothing."""
+    """Raises `JudgeError` where so few images say nothing, and where it is no whole number."""
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise JudgeError(f"count={count!r} must be a whole number")
     if count < LEAST:
         raise JudgeError(f"{count} images are too few for a number: take at least {LEAST}, better {COUNT:,}")
 

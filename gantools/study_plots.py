@@ -38,16 +38,18 @@ def learning_curves(
     """
     axes, sizes = _axes(rows, classifier, arms)
     subsets = evidence.common_subsets(rows, arms, sizes, classifier)
+    told = []
     for arm in arms:
         errors = [100 * (1 - evidence.mean_accuracy(rows, arm, size, classifier, subsets=subsets)) for size in sizes]
         real = {"linestyle": "--", "zorder": 3} if arm == "real" else {}  # in front: what the others are read against
         axes.plot(sizes, errors, marker=MARKERS[arm], markersize=5, color=COLOURS[arm], label=arm, **real)
+        told.append(f"{arm} {errors[0]:.1f} at {sizes[0]:,}, {errors[-1]:.1f} at {sizes[-1]:,}")
     axes.set(ylabel="error on test images, %", yscale="log")
     axes.set_yticks([tick for tick in TICKS if axes.get_ylim()[0] < tick < axes.get_ylim()[1]])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
     axes.legend()
-    return render(axes.figure, f"Test error of {classifier} over real images: {', '.join(arms)}", dpi)
+    return render(axes.figure, f"Test error of {classifier} in %: {'; '.join(told)}", dpi)
 
 
 def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN, dpi: int = 90) -> Picture:
@@ -71,7 +73,7 @@ def gains(rows: Sequence[Row], classifier: str, arms: Sequence[str] = SHOWN, dpi
     axes.axhline(0, color="black", linewidth=1)
     subsets = "–".join(str(count) for count in sorted({min(counts), max(counts)}))
     axes.set_yscale("symlog", linthresh=1, linscale=2)
-    axes.set(ylabel=f"gain over real alone, points\n(95 % of the mean, {subsets} subsets)")
+    axes.set(ylabel=f"gain over real alone, points (log beyond ±1)\n(95 % of the mean, {subsets} subsets)")
     axes.set_yticks([tick for tick in POINTS if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]])
     axes.yaxis.set_major_formatter("{x:+g}")
     axes.yaxis.set_minor_formatter("")

@@ -77,7 +77,8 @@ def fit(
     steps_per_epoch, total = len(dataset) // recipe.batch, recipe.total_steps(len(dataset))
     run = checkpoint.open_run(recipe, dataset, out, resume).to(device)
     layers = (*run.player.modules(), *run.discriminator.modules())
-    if recipe.batch // world == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
+    smallest = min(recipe.batch, recipe.g_batch or recipe.batch)
+    if smallest // world == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
         raise ValueError(f"recipe {recipe.name}: batch norm has nothing to compare in a batch of one; raise batch")
     generator, discriminator = accelerator.prepare(run.player.train(), run.discriminator.train())
     images, labels = dataset.images.to(device), dataset.labels.to(device)

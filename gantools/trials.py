@@ -124,11 +124,16 @@ def mend(path: str | Path) -> None:
 
 
 def _row(line: dict[str, str]) -> Row:
+    if None in line:
+        raise ValueError(f"a line has more than {len(COLUMNS)} columns")
     values: dict[str, Any] = {field.name: line[field.name] for field in fields(Row)}
     for field in fields(Row):
         if field.type in (int, float):
             values[field.name] = field.type(values[field.name])
-    return Row(**values | {"per_class": tuple(map(float, line["per_class"].split()))})
+    row = Row(**values | {"per_class": tuple(map(float, line["per_class"].split()))})
+    if not (0 <= row.accuracy <= 1 and 0 <= row.validation <= 1):
+        raise ValueError(f"accuracy={row.accuracy}, validation={row.validation} must be shares, of {row.trial}")
+    return row
 
 
 def _text(value: object) -> str:

@@ -91,3 +91,7 @@ def test_copies_take_all_images_in_turn_and_smaller_counts_are_their_start():
     assert copied(7, 0).tolist() == []
     with pytest.raises(ValueError, match="size=0: there is no real image to copy"):
         copied(0, 3)
+
+
+def test_the_order_of_added_images_is_that_of_the_shipped_rows():
+    assert copied(7, 7).tolist() == [4, 0, 5, 3, 2, 6, 1]

@@ -264,3 +264,15 @@ def test_a_strength_is_finite_and_not_negative(change, strength):
 @pytest.mark.parametrize("change", [warped, random_affine])
 def test_of_no_images_nothing_is_changed(change):
     assert change(torch.zeros(0, 1, 28, 28)).shape == (0, 1, 28, 28)
+
+
+@pytest.mark.parametrize("bend", [warped, random_affine])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_only_float32_images_can_be_turned(bend, dtype):
+    with pytest.raises(ValueError, match=f"only float32 images can be turned, not {dtype}"):
+        bend(torch.zeros(2, 1, 28, 28, dtype=dtype))
+
+
+def test_a_negative_shift_is_refused():
+    with pytest.raises(ValueError, match="shift=-1 must not be negative"):
+        moved(torch.zeros(2, 1, 28, 28), -1)

@@ -175,3 +175,33 @@ def test_an_accuracy_needs_images_and_labels_within_the_classes(trained, few):
         accuracy(trained, few[:0])
     with pytest.raises(ValueError, match="0 to 2, and one is 5"):
         classify.accuracy_per_class(torch.tensor([True, True]), torch.tensor([0, 5]), 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_images_of_any_float_and_labels_of_any_whole_number_teach(dtype):
+    images = torch.zeros(4, 1, 28, 28, dtype=dtype)
+    network = train_classifier(images, torch.tensor([0, 1, 0, 1], dtype=torch.int32), 2, steps=1)
+    assert next(network.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([True, False]), torch.tensor([0.0, 1.0])])
+def test_labels_that_are_no_whole_numbers_are_refused(labels):
+    with pytest.raises(ValueError, match="labels must be whole numbers, not torch"):
+        train_classifier(torch.zeros(2, 1, 28, 28), labels, 2)
+
+
+def test_images_that_are_no_floats_are_refused():
+    with pytest.raises(ValueError, match=r"finite floats; these are torch\.uint8"):
+        train_classifier(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1]), 2)
+
+
+@pytest.mark.parametrize("labels", [[0, 2], [-1, 0]])
+def test_labels_beyond_the_classes_are_refused(labels):
+    with pytest.raises(ValueError, match="labels in 0 to 1, not"):
+        train_classifier(torch.zeros(2, 1, 28, 28), torch.tensor(labels), 2)
+
+
+@pytest.mark.parametrize("steps", [0, 2.5])
+def test_steps_are_whole_and_above_0(steps):
+    with pytest.raises(ValueError, match=f"steps={steps} must be at least 1, and a whole number"):
+        train_classifier(torch.zeros(2, 1, 28, 28), torch.tensor([0, 1]), 2, steps=steps)

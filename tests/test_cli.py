@@ -377,3 +377,28 @@ def test_the_package_runs_as_a_module(environment):
 def test_a_field_set_to_nothing_is_a_slip(capsys):
     assert cli.main(["train", "mlp-gan", *QUICK, "--set", "steps="]) == 2
     assert "--set 'steps=': expected FIELD=VALUE" in capsys.readouterr().err
+
+
+def test_what_no_memory_can_hold_is_one_line(trained, capsys):
+    assert "not enough memory" in refusal(capsys, "sample", trained, "--count", 10**12)
+
+
+def test_another_fault_of_torch_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(cli, "_info", Mock(side_effect=RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["info"])
+
+
+def test_train_logs_where_it_is_told_to(tmp_path, monkeypatch):
+    fit = Mock(wraps=train.fit)
+    monkeypatch.setattr(cli.train, "fit", fit)
+    assert cli.main(["train", "mlp-gan", *QUICK, "--log-dir", str(tmp_path / "board")]) == 0
+    assert fit.call_args.kwargs["log_dir"] == tmp_path / "board"
+    assert list((tmp_path / "board").iterdir())
+
+
+def test_study_hands_its_jobs_on(tmp_path, monkeypatch):
+    run = Mock(return_value=[])
+    monkeypatch.setattr(cli.study, "run", run)
+    assert cli.main(["study", "--out", str(tmp_path), "--jobs", "3"]) == 0
+    assert run.call_args.kwargs["jobs"] == 3

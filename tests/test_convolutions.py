@@ -205,3 +205,8 @@ def test_in_bf16_only_its_products_are_rounded():
     ):
         assert ours.dtype == torch.float32
         assert 0 < (ours - theirs).norm() < 0.01 * theirs.norm()
+
+
+def test_padding_as_wide_as_the_kernel_is_refused():
+    with pytest.raises(ValueError, match="padding=3 must be below kernel=3"):
+        ConvToFew(4, 1, 3, padding=3)

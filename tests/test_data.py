@@ -3,8 +3,11 @@ import gzip
 import hashlib
 import http.client
 import http.server
+import os
 import pathlib
 import socket
+import subprocess
+import sys
 import threading
 import types
 import zipfile
@@ -790,5 +793,31 @@ def test_of_nothing_a_message_says_so(tmp_path):
         ImageSet(data.from_uint8(images), torch.as_tensor(labels).int(), ("a", "b", "c"), "mine").check()
     with pytest.raises(DataError, match="0 to 1, not 0 to 2"):
         ImageSet(data.from_uint8(images), torch.as_tensor(labels), ("a", "b"), "mine").check()
-    with pytest.raises(DataError, match="has 1001 images; take 1 or more"):
+    with pytest.raises(DataError, match="has 1001 images; take 1 to 1001"):
         data.load("mnist", per_class=0)
+
+
+def test_what_is_no_tensor_is_named(tiny):
+    for field, given, kind in (("labels", tiny.labels.numpy(), "ndarray"), ("images", [1.0], "list")):
+        with pytest.raises(DataError, match=f"{field} are a {kind}; torch.as_tensor makes a tensor of it"):
+            ImageSet(**vars(tiny) | {field: given}).check()
+
+
+def test_a_draw_from_a_class_without_images_says_so(tiny):
+    more = ImageSet(tiny.images, tiny.labels, (*tiny.classes, "empty"), "mine")
+    with pytest.raises(DataError, match=r"\(empty\) has 0 images; number the labels from 0 without gaps"):
+        more.stratified(1)
+
+
+def test_an_ending_in_capitals_is_a_file_too(tiny, tmp_path):
+    path = data.save(tmp_path / "own.npz", data.to_uint8(tiny.images), tiny.labels)
+    loud = path.rename(tmp_path / "OWN.NPZ")
+    assert (len(data.load(loud)), data.load(loud).name) == (len(tiny), "OWN")
+
+
+@pytest.mark.skipif(not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="one set of instructions")
+def test_a_ring_is_the_same_data_whatever_processor_drew_it():
+    code = "from gantools import data; print(data.ring().digest())"
+    plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True)
+    assert done.stdout.strip() == data.ring().digest(), done.stderr

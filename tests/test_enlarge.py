@@ -11,6 +11,8 @@ from gantools import augment as augment_module
 from gantools import cli, data, enlarge, metrics, plots, recipes, train
 from gantools.checkpoint import CheckpointError
 from gantools.data import DataError, ImageSet
+from gantools.nets import SmallConvClassifier
+from gantools.verdict import reach
 
 QUICK = {"CLASSIFIERS": 2, "CLASSIFIER_STEPS": 2}
 
@@ -133,6 +135,42 @@ def test_all_arms_take_as_many_updates_from_the_same_seeds_and_never_see_what_is
     assert (check.worst_agreement, check.real_worst_agreement) == (1, 1), "no class falls below the real one"
 
 
+def test_every_arm_is_scored_by_its_own_classifiers(monkeypatch, quick):
+    """On the six held-out images the classifiers answer as these tables say: which are named right."""
+    tables = {
+        "real": [[1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0]],
+        "bent": [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]],
+        "more": [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 0]],
+    }
+    rest, held_out = enlarge.split(striped())
+    left = {arm: list(table) for arm, table in tables.items()}
+
+    class Answers(Names):
+        def __init__(self, right):
+            super().__init__(0)
+            self.right = torch.tensor(right) == 1
+
+        def forward(self, x):
+            if len(x) != len(held_out):
+                return super().forward(x)
+            return nn.functional.one_hot(torch.where(self.right, held_out.labels, 1 - held_out.labels), 2).float()
+
+    def learn(images, labels, classes, seed, *, steps, network=None, rate=None, augment=None):
+        if network is None:  # the one that names labels
+            return Names(0)
+        assert (network, rate) == (SmallConvClassifier, enlarge.CLASSIFIER_RATE)
+        arm = "bent" if augment else "more" if len(images) > len(rest) else "real"
+        return Answers(left[arm].pop(0))
+
+    monkeypatch.setattr(enlarge.classify, "train_classifier", learn)
+    check = enlarge.enlarge(striped(), 6, steps=1).check
+    assert not any(left.values())
+    real, bent, more = (torch.tensor(table, dtype=torch.float64) for table in tables.values())
+    assert (check.real_accuracy, check.bent_accuracy, check.accuracy) == pytest.approx((5 / 12, 9 / 12, 11 / 12))
+    assert (check.reach, check.bent_reach) == pytest.approx((reach(more - real), reach(more - bent)))
+    assert check.reach != pytest.approx(check.bent_reach)
+
+
 def test_agreement_of_generated_and_of_real_images_is_the_mean_of_the_classes(monkeypatch, quick):
     """Nine of ten images are of a class that the classifier names; a generator as good as they are is no worse."""
     monkeypatch.setattr(enlarge.classify, "train_classifier", lambda *given, **options: Names(0))
@@ -199,14 +237,16 @@ class Reads(nn.Module):
 
 def painter(share: float) -> SimpleNamespace:
     """A run of two classes: the first `share` of each class asked for is drawn as asked, the others as class 0."""
+    seeds = []
 
     def sample(labels, seed):
+        seeds.append(seed)
         place = torch.stack([(labels[:i] == label).sum() for i, label in enumerate(labels)])
         right = place < share * labels.bincount(minlength=2)[labels]
         grey = torch.where(right & (labels == 1), 0.5, -0.5)
         return grey.view(-1, 1, 1, 1).expand(-1, 1, 28, 28)
 
-    return SimpleNamespace(classes=("a", "b"), data={"name": "painted"}, sample=sample)
+    return SimpleNamespace(classes=("a", "b"), data={"name": "painted"}, sample=sample, seeds=seeds)
 
 
 def test_label_agreement_is_counted_by_class():
@@ -224,8 +264,10 @@ def test_the_filter_replaces_what_does_not_fit():
     assert agreement.tolist() == pytest.approx([1, 0.7])  # drawing more of the worse class changes nothing
 
 
-def test_the_filter_gives_up_after_five_draws():
-    made, _, counts = enlarge.draw(painter(0.1), Reads(), 10, filtered=True)
+def test_the_filter_gives_up_after_five_draws_each_of_other_z():
+    run = painter(0.1)
+    made, _, counts = enlarge.draw(run, Reads(), 10, filtered=True)
+    assert len(run.seeds) == len(set(run.seeds)) == 5
     assert made.labels.bincount().tolist() == [10, 5]
     assert counts == {"drawn": 60, "dropped": 45}
 
@@ -242,6 +284,33 @@ def test_less_than_an_image_of_a_class_is_refused_before_anything_is_trained(per
         enlarge.draw(painter(1), Reads(), per_class)
     with pytest.raises(ValueError, match=complaint):
         enlarge.enlarge(striped(), per_class)
+
+
+@pytest.mark.parametrize("per_class", [np.int64(3), 3])
+def test_any_whole_number_will_do(per_class):
+    assert len(enlarge.draw(painter(1), Reads(), per_class)[0]) == 6
+
+
+def test_true_is_no_number_of_images():
+    with pytest.raises(ValueError, match="per_class=True must be at least 1, and a whole number"):
+        enlarge.draw(painter(1), Reads(), True)
+
+
+@pytest.mark.parametrize(("option", "field"), [("--filter", "filtered"), ("--flip", "flip"), ("--resume", "resume")])
+def test_the_command_hands_each_option_on(tmp_path, monkeypatch, option, field):
+    asked = {}
+
+    def stand_in(images, per_class, **options):
+        asked.update(options)
+        raise DataError("enough")
+
+    monkeypatch.setattr(enlarge, "enlarge", stand_in)
+    own = striped()
+    data.save(tmp_path / "own.npz", data.to_uint8(own.images), own.labels)
+    given = [str(tmp_path / "own.npz"), "--out", str(tmp_path / "more.npz"), "--steps", "7", "--seed", "5", option]
+    assert cli.main(["augment", *given]) == 2
+    assert (asked["steps"], asked["seed"], asked["folder"]) == (7, 5, tmp_path / "more.gan")
+    assert {name for name in ("filtered", "flip", "resume") if asked[name]} == {field}
 
 
 # What is held out

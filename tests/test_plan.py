@@ -159,3 +159,9 @@ def test_another_recipe_makes_other_generators():
     assert other.place("cgan-mlp-100-0") == (100, 0)
     assert other.recipe("cgan-mlp-100-4").name == "cgan-mlp"
     assert isinstance(other.trials()[0], Trial)
+
+
+def test_the_subsets_are_those_of_the_shipped_rows():
+    """With others no row could be trained again."""
+    assert MAIN.subset(100, 0)[:5].tolist() == [127, 137, 167, 297, 321]
+    assert MAIN.subset(100, 1)[:5].tolist() == [10130, 10514, 10726, 10943, 11044]

@@ -1,3 +1,5 @@
+import math
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -79,6 +81,22 @@ def test_curves_tell_their_last_values_in_words():
         "Losses and outputs of D over 10 steps; at the end d_loss 1.23, g_loss 0.70, d_real 0.60, d_fake 0.25"
     )
     assert pixels(picture).std() > 0
+
+
+def test_curves_draw_each_number_under_its_name_and_where_guessing_would_lie(figures):
+    plots.curves([ROW, ROW | {"step": 10, "d_loss": 1.2, "g_loss": 0.8, "d_real": 0.7, "d_fake": 0.3}])
+    drawn = {line.get_label(): line for axes in figures[0].axes for line in axes.lines}
+    expected = {"D's loss": [1.3, 1.2], "G's loss": [0.7, 0.8], "D(x)": [0.6, 0.7], "D(G(z))": [0.4, 0.3]}
+    for label, values in expected.items():
+        assert list(drawn[label].get_xdata()) == [5, 10]
+        assert list(drawn[label].get_ydata()) == values
+    guides = [[line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] for axes in figures[0].axes]
+    assert guides == [pytest.approx([2 * math.log(2), math.log(2)]), [0.5]]
+
+
+def test_panels_need_a_column():
+    with pytest.raises(ValueError, match="columns=0"):
+        plots.panels([np.zeros((8, 8), np.uint8)], ["title"], 0, alt="")
 
 
 def test_one_row_is_drawn_as_points():

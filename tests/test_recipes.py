@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -326,3 +330,16 @@ def test_every_lesson_has_a_length_in_every_profile(monkeypatch, profile):
 @pytest.mark.parametrize("name", list(recipes.RECIPES))
 def test_a_lesson_is_short_even_where_the_recipe_has_steps_of_its_own(name):
     assert recipes.lesson(name).steps == recipes.QUICK_STEPS[name] <= 3_000
+
+
+def test_a_lesson_counts_steps():
+    with pytest.raises(ValueError, match=r"lesson\('mlp-gan', epochs=1\): give its length as steps"):
+        recipes.lesson("mlp-gan", epochs=1)
+
+
+def test_a_file_is_read_as_utf_8_wherever_it_is(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes("# für später\nrecipe: mlp-gan\nsteps: 3\n".encode())
+    code = f"from gantools import recipes; print(recipes.read({str(tmp_path / 'mine.yaml')!r}).steps)"
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr

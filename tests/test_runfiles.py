@@ -7,7 +7,16 @@ import torch
 from gantools import runfiles
 from gantools.runfiles import CheckpointError
 
-ABOUT = {"recipe": {"name": "mine"}, "data": {}, "step": 7, "seconds": 1.5, "rows": [{"step": 4}], "open_row": {}}
+DATA = {"name": "mine", "count": 40, "classes": ["0", "1"], "digest": "00"}
+ABOUT = {
+    "recipe": {"name": "mine"},
+    "data": DATA,
+    "step": 7,
+    "seconds": 1.5,
+    "rows": [{"step": 4}],
+    "open_row": {"steps": 3},
+    "measured": {},
+}
 WEIGHTS = {
     "networks": {"generator.weight": torch.arange(6.0).view(2, 3)},
     "optimizers": {"d_optimizer.0.step": torch.tensor(7.0)},
@@ -41,6 +50,24 @@ def test_a_tensor_that_is_a_view_of_another_is_written_by_itself(tmp_path):
     turned = torch.arange(6.0).view(2, 3).T
     runfiles.write(tmp_path, ABOUT, {"networks": {"weight": turned}})
     assert torch.equal(runfiles.read(tmp_path)[1]["networks"]["weight"], turned)
+
+
+def test_two_names_of_one_tensor_are_written_twice(tmp_path):
+    one = torch.arange(6.0)
+    runfiles.write(tmp_path, ABOUT, {"networks": {"layer.weight": one, "alias.weight": one, "part": one[2:]}})
+    read = runfiles.read(tmp_path)[1]["networks"]
+    assert torch.equal(read["layer.weight"], one) and torch.equal(read["alias.weight"], one)
+    assert torch.equal(read["part"], one[2:])
+
+
+def test_an_old_file_that_cannot_be_deleted_costs_nothing(folder, monkeypatch):
+    def held(path, **_):
+        raise PermissionError(13, "in use", str(path))
+
+    monkeypatch.setattr(Path, "unlink", held)
+    runfiles.write(folder, ABOUT | {"step": 8}, WEIGHTS)
+    monkeypatch.undo()
+    assert runfiles.read(folder)[0]["step"] == 8
 
 
 def test_the_next_checkpoint_replaces_the_files_of_this_one_and_no_others(folder):
@@ -127,6 +154,14 @@ def test_another_format_is_refused(folder):
     "changes",
     [
         {"data": []},
+        *({"data": {key: value for key, value in DATA.items() if key != left_out}} for left_out in DATA),
+        {"data": DATA | {"classes": 3}},
+        {"data": DATA | {"count": True}},
+        {"open_row": 3},
+        {"open_row": {"d_loss": 1.0}},
+        {"measured": "x"},
+        {"step": -5},
+        {"step": True},
         {"rows": "abc"},
         {"rows": [3]},
         {"step": "x"},

@@ -201,3 +201,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
     runtime.write_whole(path, b"new")
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_mixed_seed_is_what_it_always_was():
+    """The first number of splitmix64 from 0, as published: with others no run could be repeated."""
+    assert runtime.mix_seed(0) == 0xE220A8397B1DCDAF >> 1

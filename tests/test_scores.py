@@ -756,3 +756,9 @@ def test_the_inception_score_is_smaller_where_fewer_images_show_all_classes():
     assert (
         distances.inception_score(perfect.repeat(10, 1)) < 45 < 57 < distances.inception_score(perfect.repeat(100, 1))
     )
+
+
+@pytest.mark.parametrize("count", [1e3, True, "many"])
+def test_a_count_is_a_whole_number(count):
+    with pytest.raises(JudgeError, match=f"count={count!r} must be a whole number"):
+        scores.check_count(count)

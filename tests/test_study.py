@@ -334,6 +334,43 @@ def test_threads_and_random_state_stay_as_they_were(one_by_one, tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_classifier_trains_on_one_thread(one_by_one, tmp_path, monkeypatch):
+    learn, threads = study.train_classifier, []
+
+    def watched(*given, **options):
+        threads.append(torch.get_num_threads())
+        return learn(*given, **options)
+
+    monkeypatch.setattr(study, "train_classifier", watched)
+    torch.set_num_threads(2)
+    study.run_trial(TINY, Trial("real", 16, 0.0, 0, "mlp", "", 0), tmp_path)
+    assert threads == [1]
+
+
+def test_the_dose_is_chosen_by_training_images_that_no_arm_sees_and_never_by_test_images(
+    one_by_one, tmp_path, monkeypatch
+):
+    asked = []
+
+    def all_but_one(network, images):
+        """Right for all images but the first."""
+        asked.append(images)
+        part = test if len(asked) == 1 else held_out
+        return part.labels + (torch.arange(len(part)) == 0).long()
+
+    train, test = study.images_of(TINY)
+    held_out = train[-TINY.held_out :]
+    monkeypatch.setattr(study, "predictions", all_but_one)
+    row, wrong = study.run_trial(TINY, Trial("real", 16, 0.0, 0, "mlp", "", 0), tmp_path)
+    assert torch.equal(asked[0], test.images) and torch.equal(asked[1], held_out.images)
+    assert (row.accuracy, row.validation) == (1 - 1 / len(test), 1 - 1 / len(held_out))
+    assert wrong.tolist() == [0]
+    first_held_out = len(train) - TINY.held_out
+    assert all(
+        TINY.subset(size, subset).max() < first_held_out for size in TINY.sizes for subset in range(TINY.subsets)
+    )
+
+
 def test_rows_and_jobs_travel_between_processes(small):
     _, rows = small
     assert pickle.loads(pickle.dumps(rows[0])) == rows[0]

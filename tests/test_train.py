@@ -1,3 +1,4 @@
+import json
 import math
 import random
 import signal
@@ -803,11 +804,30 @@ def test_two_processes_train_one_pair_of_networks(tmp_path, environment):
     halves = [load_file(tmp_path / f"seen-{rank}.safetensors")["images"][:320] for rank in range(2)]
     seen = sorted(image.numpy().tobytes() for image in torch.cat(halves))
     assert seen == sorted(image.numpy().tobytes() for image in data.load("mnist", limit=640).images)
+    # Each drew its own z, and both tell the same of an epoch: the mean of what they saw.
+    drawn = [load_file(tmp_path / f"seen-{rank}.safetensors")["fakes"] for rank in range(2)]
+    assert drawn[0].shape == drawn[1].shape and not any(torch.equal(*pair) for pair in zip(*drawn, strict=True))
+    for name in ("mlp-gan", "penalty", "acgan"):
+        first, second = (json.loads((tmp_path / f"{name}-{rank}.json").read_text()) for rank in range(2))
+        assert first == second and len(first) > 0, name
     # Half of a balanced batch is balanced too: ten images, real and then generated, of the ten classes.
     for rank in range(2):
         labels = load_file(tmp_path / f"seen-{rank}.safetensors")["labels"]
         assert labels.shape == (3, 20)
         assert all(sorted(half.tolist()) == list(range(10)) for half in labels.view(6, 10))
+
+
+def test_a_training_keeps_the_memory_that_its_steps_free(recipe, tiny, monkeypatch):
+    called = []
+    monkeypatch.setattr(train, "keep_freed_memory", lambda: called.append(True))
+    train.fit(recipe, tiny)
+    assert called == [True]
+
+
+def test_a_generators_batch_of_one_is_refused_too(tiny):
+    recipe = recipes.get("cgan-sn", batch=2, steps=1, g_batch=1)
+    with pytest.raises(ValueError, match="batch norm has nothing to compare in a batch of one; raise batch"):
+        train.fit(recipe, tiny)
 
 
 def test_an_error_in_on_epoch_does_not_cost_the_training(recipe, tiny, tmp_path):

@@ -86,3 +86,20 @@ def test_a_file_of_something_else_is_refused(tmp_path, text, complaint):
 def test_a_field_of_a_row_is_given_once():
     with pytest.raises(StudyError, match="gives size twice"):
         trials.parse("size=100,size=300")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda line: line + ",7", "more than 13 columns"),
+        (lambda line: line.replace("0.9712", "nan"), "accuracy=nan, validation=0.9695 must be shares"),
+        (lambda line: line.replace("0.9695", "7"), "accuracy=0.9712, validation=7.0 must be shares"),
+    ],
+)
+def test_a_line_that_is_no_row_is_refused(tmp_path, change, complaint):
+    path = tmp_path / "rows.csv"
+    trials.append(path, [ROW])
+    heading, line = path.read_text().splitlines()
+    path.write_text(f"{heading}\n{change(line)}\n")
+    with pytest.raises(StudyError, match=complaint):
+        trials.read(path)

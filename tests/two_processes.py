@@ -1,5 +1,6 @@
 """Train in every process that torchrun started, and write what each ends with into the folder given."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -55,9 +56,15 @@ for name, recipe in {"mlp-gan": mlp_gan, "penalty": penalty, "acgan": acgan, "rg
     state = PartialState()  # as `fit` made it
     assert state.num_processes == 2, state
     write(out, f"{name}-{state.process_index}", run)
+    told = [{key: value for key, value in row.items() if key != "seconds"} for row in run.history]
+    (out / f"{name}-{state.process_index}.json").write_text(json.dumps(told))
     if state.is_main_process:
         write(out, f"{name}-start", train.Run.start(run.recipe, run.data))
 save_file(
-    {"images": torch.cat(Watching.seen[::2]), "labels": torch.stack(Naming.seen)},
+    {
+        "images": torch.cat(Watching.seen[::2]),
+        "fakes": torch.cat(Watching.seen[1::2]),
+        "labels": torch.stack(Naming.seen),
+    },
     out / f"seen-{state.process_index}.safetensors",
 )

@@ -22,13 +22,16 @@ WIDE = 128  # maps on both sides, from where on the own way is the faster
 class ConvToFew(nn.Conv2d):
     """`nn.Conv2d` for few output maps and large kernels, stride 1: one matrix product, then a sum of shifted images.
 
-    The sum is in fp32 at least, the product in bf16 where autocast says so. Also in eval mode.
+    The sum is in fp32 at least, the product in bf16 where autocast says so. Also in eval mode. Raises ValueError where
+    the padding is as wide as the kernel.
     """
 
     def __init__(
         self, before: int, after: int, kernel: int | tuple[int, int], padding: int | tuple[int, int] = 0
     ) -> None:
         super().__init__(before, after, kernel, padding=padding)
+        if any(pad >= size for size, pad in zip(self.kernel_size, self.padding, strict=True)):
+            raise ValueError(f"padding={padding} must be below kernel={kernel}")
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
