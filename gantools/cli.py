@@ -20,6 +20,8 @@ from gantools.fields import RecipeError
 from gantools.run import Run
 from gantools.trials import recorded
 
+NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")  # in torch's words: RuntimeErrors, like any fault
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for an error, 130 after Ctrl-C."""
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in NO_MEMORY):
             raise
         print("gantools: not enough memory; a lower --count, --limit, --jobs or batch needs less", file=sys.stderr)
         return 2
