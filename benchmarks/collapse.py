@@ -5,16 +5,19 @@
 Every variant gets the same number of steps of 128 real images, 5,000 unless told otherwise. Writes
 assets/results/collapse.csv, a row for each variant, and assets/results/collapse-classes.csv, a row for each variant and
 class; `named` in it counts what the judge reads in the class's 1,000 images, class by class; `within_class_variance` is
-over that of the real images that the judge names so. The variant `real` holds what as many real training images score
+over that of the real images that the judge names so. And assets/results/collapse-samples.npz: for each variant, uint8,
+four images each of eleven classes. The variant `real` holds what as many real training images score
 (of classes with fewer, each is met more than once). Variants that are there at that length are not trained again; the
 variant `shipped` never is. Runs are kept in FOLDER, by variant and steps, and go on where they stopped. Needs EMNIST
 ByClass in the cache.
 """
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import results
 import torch
 from judges import alike
@@ -29,6 +32,7 @@ DATASET, STEPS = "emnist-byclass", 5_000
 EACH = 1_000  # images of a class, for its own numbers
 SHIPPED = "rgan-emnist-byclass"
 RESULTS, CLASSES = results.FOLDER / "collapse.csv", results.FOLDER / "collapse-classes.csv"
+SAMPLES, SHOWN, OF_EACH = results.FOLDER / "collapse-samples.npz", "CDEGUIosmwz", 4
 NUMBERS = ("frechet_distance", "coverage", "label_agreement", "within_class_variance", "modes")
 WORST = ("worst_coverage", "median_agreement", "worst_agreement", "worst_variance")
 FIELDS = ("variant", "steps", "seconds", *NUMBERS, *WORST)
@@ -101,7 +105,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = data.load(DATASET)
     known = {(row["variant"], row["steps"]) for row in results.read(RESULTS)}
-    if not known:
+    if ("real", "0") not in known:
         real = alike(images, _labels())
         _write("real", 0, 0.0, images, real.images, real.labels)
     shipped = train.load(SHIPPED)
@@ -117,7 +121,11 @@ def main() -> None:
 
 
 def measure(name: str, run: train.Run, images: ImageSet) -> None:
-    """Write the rows of one run."""
+    """Write the rows of one run, and some of its images."""
+    shown = torch.tensor([images.classes.index(title) for title in SHOWN]).repeat_interleave(OF_EACH)
+    with np.load(SAMPLES) if SAMPLES.exists() else nullcontext({}) as known:
+        samples = dict(known) | {name: data.to_uint8(run.sample(labels=shown)).numpy()}
+    np.savez_compressed(SAMPLES, **samples)
     y = _labels()
     _write(name, run.step, run.seconds, images, run.sample(labels=y), y)
 

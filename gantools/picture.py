@@ -102,5 +102,5 @@ def gif(snapshots: Sequence[Tensor], columns: int = 4, *, seconds: float = 6.0, 
         # Optimised palettes differ from frame to frame, and then Pillow cannot read back what it wrote.
         raw = imageio.imwrite("<bytes>", kept, extension=".gif", optimize=False, **timing)
         if len(raw) <= GIF_BYTES or len(kept) == 1:
-            return Picture(raw, alt or f"Animation of {len(snapshots)} moments of a training at a fixed z", "gif")
+            return Picture(raw, alt or f"Animation of {len(kept)} moments of a training at a fixed z", "gif")
         frames = frames[::-2][::-1]

@@ -1,4 +1,4 @@
-"""Ways through the latent space: between two points, through all classes, and along what changes the images most."""
+"""Ways through the latent space: between two points, and along what changes the images most."""
 
 import torch
 from torch import Tensor
@@ -12,12 +12,15 @@ def between(start: Tensor, end: Tensor, share: float, noise: str) -> Tensor:
     """The point at `share` (0 … 1) of the way, each [N, z_dim].
 
     Straight for uniform noise; along the arc for normal noise, whose points nearly all lie at one distance from 0.
+    Straight, too, where both lie on one line through 0, and no arc is the shorter one.
     """
+    straight = torch.lerp(start, end, share)
     if noise == "uniform":
-        return torch.lerp(start, end, share)
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1).clamp(-1 + 1e-6, 1 - 1e-6).unsqueeze(1)
-    angle = torch.acos(cosine)
-    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+        return straight
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=1).unsqueeze(1)
+    angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+    arc = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+    return torch.where(cosine.abs() < 1 - 1e-6, arc, straight)
 
 
 def principal_directions(run: Run, count: int = 4, seed: int = 0, *, label: int = 0) -> Tensor:

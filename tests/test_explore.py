@@ -943,10 +943,13 @@ def test_a_walk_through_normal_noise_keeps_its_distance_from_0():
     torch.testing.assert_close((half * a).sum(1), (half * b).sum(1))
 
 
-@pytest.mark.parametrize("factor", [1.0, -1.0])
-def test_a_walk_along_one_line_stays_finite(factor):
-    a = torch.randn(2, 20)
-    assert explore.between(a, factor * a, 0.5, "normal").isfinite().all()
+@pytest.mark.parametrize("factor", [1.0, -1.0, -2.0, 0.5])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_walk_along_one_line_stays_between_its_ends(factor, share):
+    for size in (1, 20):
+        a = torch.randn(2, size)
+        between = explore.between(a, factor * a, share, "normal")
+        torch.testing.assert_close(between, (1 - share + share * factor) * a, atol=1e-5, rtol=0)
 
 
 def test_directions_are_one_standard_deviation_of_z_long_and_follow_the_seed(run):

@@ -93,6 +93,23 @@ def test_every_shipped_generator_of_images_has_a_row_that_is_of_this_very_run():
         assert int(row["parameters"]) == sum(p.numel() for net in run.recipe.build() for p in net.parameters()), name
 
 
+def test_readme_tells_of_each_generator_what_was_measured():
+    rows = {row["run"]: row for row in table("generators.csv")}
+    lines = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+    found = [
+        [cell.strip(" *") for cell in line.split("|")[1:-1]]
+        for line in lines
+        if line.startswith("| `") and "(0" in line
+    ]
+    told = {cells[0].split("`")[1]: cells[3:] for cells in found if len(cells) == 7}
+    assert told.keys() == {name for name in rows if rows[name]["parameters"]} - {"rgan-mnist-10k-no-penalty"}
+    for name, cells in told.items():
+        keys = ("frechet_distance", "coverage", "label_agreement", "classification_accuracy")
+        for key, cell in zip(keys, cells, strict=True):
+            digits = len(cell.partition(".")[2])
+            assert (cell or None) == (f"{float(rows[name][key]):.{digits}f}" if rows[name][key] else None), (name, key)
+
+
 def test_the_best_generator_of_the_reduced_digits_meets_the_bounds_that_were_set_for_it():
     """All but one: FD, where three floors were asked for, is a little above."""
     rows = {row["run"]: row for row in table("generators.csv")}
