@@ -65,26 +65,26 @@ class Check:
         """
         low, high = self.interval
         against = []
-        if self.memorisation < COPIES:
+        if not self.memorisation >= COPIES:  # all so that what could not be measured, NaN, is no praise
             against.append(
                 f"copies, or too plain: close to training images (memorisation {self.memorisation:.2f}; new: 1)"
             )
-        if self.coverage < VARIETY * self.real_coverage:
+        if not self.coverage >= VARIETY * self.real_coverage:
             against.append(f"too little variety (coverage {self.coverage:.2f}; real images: {self.real_coverage:.2f})")
-        elif self.variance < VARIETY:
+        elif not self.variance >= VARIETY:
             against.append(f"too little variety (variance within a class {self.variance:.2f}; real images: 1)")
         if self.missing:
             against.append(f"the filter left {self.missing:,} too few; class {self.worst_class} fits its label worst")
-        if not self.filtered and self.agreement < self.real_agreement - LABELS_OFF:
+        if not self.filtered and not self.agreement >= self.real_agreement - LABELS_OFF:
             against.append(f"too many wrong labels (agreement {self.agreement:.2f}; real: {self.real_agreement:.2f})")
-        elif not self.filtered and self.worst_agreement < WORST_CLASS * self.real_worst_agreement:
+        elif not self.filtered and not self.worst_agreement >= WORST_CLASS * self.real_worst_agreement:
             share, real = f"{self.worst_agreement:.0%}", f"{self.real_worst_agreement:.0%}"
             against.append(f"class {self.worst_class} fits its label in {share} only (real: {real})")
         if high < 0:
             against.append(f"classifiers get worse with them ({self.gain:+.4f})")
         if against:
             return f"do not use: {'; '.join(against)}"
-        if low <= 0:
+        if not low > 0:
             return f"not worth using: no measurable gain ({self.gain:+.4f}, from {low:+.4f} to {high:+.4f})"
         gained = f"accuracy {self.real_accuracy:.4f} → {self.accuracy:.4f} ({self.gain:+.4f})"
         if self.beats_bending:

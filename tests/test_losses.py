@@ -257,3 +257,9 @@ def test_pairs_need_logits_of_one_shape(compare):
     """By broadcasting each real image would meet every fake."""
     with pytest.raises(ValueError, match=r"pairs need logits of one shape"):
         compare(torch.zeros(4), torch.zeros(4, 1))
+
+
+def test_the_relativistic_target_smooths():
+    """At the logit ln 3 D says 3/4: with that target what is left is the entropy of a coin of 3/4."""
+    at_target = losses.relativistic_d(torch.tensor([math.log(3)]), torch.tensor([0.0]), real_target=0.75).item()
+    assert at_target == near(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))

@@ -1032,3 +1032,8 @@ def test_the_published_classifiers_look_at_pixels_from_0_to_1_and_start_as_keras
 def test_a_dcgan_has_a_stride_of_one_or_two_for_each_of_its_channels(channels, strides):
     with pytest.raises(ValueError, match="one for each of 2 channels, and each 1 or 2"):
         nets.dcgan.DCGANGenerator(100, (1, 28, 28), channels, strides)
+
+
+def test_the_shipped_poses_are_those_that_the_weights_were_trained_with():
+    """They are in no checkpoint and no digest: others would change what `rgan-pose` draws, and nothing would say so."""
+    assert POSE == (0.04, 0.06, 0.03, 0.04, 0.03, 0.05)

@@ -206,3 +206,8 @@ def test_few_differences_are_no_certainty(gained, clear):
 
 def test_no_difference_at_all_is_no_certainty_either():
     assert paired_error(torch.zeros(3, 200))[0] == pytest.approx(math.sqrt(2 / 201 / 202))
+
+
+@pytest.mark.parametrize("field", ["memorisation", "coverage", "variance", "agreement", "worst_agreement", "reach"])
+def test_what_could_not_be_measured_is_no_praise(field):
+    assert not replace(GOOD, **{field: math.nan}).verdict.startswith(("worth using", "bend"))
