@@ -22,7 +22,7 @@ from gantools.download import SOURCES, by_hand, fetch
 from gantools.imageset import DataError, ImageSet, from_uint8
 from gantools.imageset import quantised as quantised  # scaling is found here, both ways
 from gantools.imageset import to_uint8 as to_uint8
-from gantools.runtime import whole_file
+from gantools.runtime import is_whole, whole_file
 
 DIGITS = tuple(string.digits)
 LETTERS = tuple(string.ascii_lowercase)
@@ -70,7 +70,7 @@ def load(
     if split not in SPLITS:
         raise DataError(f"split {split!r}: choose one of {', '.join(SPLITS)}")
     for option, count in (("limit", limit), ("per_class", per_class)):
-        if isinstance(count, bool) or not (count is None or hasattr(count, "__index__")):
+        if count is not None and not is_whole(count):
             raise DataError(f"{option}={count!r}: expected a whole number")
     name = str(name)
     if name == RING:

@@ -19,7 +19,7 @@ from gantools.augment import warped
 from gantools.data import DataError, ImageSet
 from gantools.nets import ConvClassifier, SmallConvClassifier
 from gantools.run import Run
-from gantools.runtime import mix_seed
+from gantools.runtime import is_whole, mix_seed
 from gantools.verdict import Check, likeness, reach
 
 STEPS = 2_400  # of the GAN
@@ -101,7 +101,10 @@ def enlarge(
     recipe = recipes.get("rgan", steps=steps, flip=flip, seed=seed)
     rest, held_out = split(images, seed)
     recipe = recipe.change(batch=min(recipe.batch, len(rest) // 2))
-    recipe.suited_to(images.images.shape, images.classes).build()  # refuses what it cannot draw: now, without a folder
+    try:
+        recipe.suited_to(images.images.shape, images.classes).build()
+    except ValueError as error:  # what it cannot draw: now, without a folder
+        raise DataError(f"{images.name}: {error}; pad or scale yours") from error
     _check_copies(rest, held_out)
     run = train.fit(recipe, rest, folder, resume=resume)
 
@@ -203,7 +206,7 @@ def ready(path: str | Path, source: str | Path = "", *, resume: bool = False) ->
 
 
 def _check_count(per_class: int) -> None:
-    if isinstance(per_class, bool) or not hasattr(per_class, "__index__") or per_class < 1:
+    if not is_whole(per_class) or per_class < 1:
         raise ValueError(f"per_class={per_class!r} must be at least 1, and a whole number")
 
 
@@ -211,11 +214,6 @@ def _check_set(images: ImageSet) -> None:
     if images.images.ndim != 4:
         raise DataError(f"{images.name} holds points, not images")
     images.check()
-    height, width = images.images.shape[2:]
-    if height != width or height % 4:
-        raise DataError(
-            f"{images.name}: needed are square images whose side 4 divides, not {height}×{width}; pad or scale yours"
-        )
     if len(images.classes) < 2:
         raise DataError(f"{images.name} has one class only; a classifier, and so this check, needs two")
     counts = images.class_counts()

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
-from torch import Tensor
+from torch import Tensor, contiguous_format
 
 from gantools import rounding
 from gantools.runtime import write_whole
@@ -49,12 +49,13 @@ def write(folder: Path, about: About, weights: Weights) -> None:
     files = {}
     for kind, tensors in weights.items():
         # Cloned: two names of one tensor, as a network may have them, are written twice.
-        raw = dump_tensors({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
+        whole = {key: value.detach().cpu().clone(memory_format=contiguous_format) for key, value in tensors.items()}
+        raw = dump_tensors(whole)
         digest = hashlib.sha256(raw).hexdigest()  # in the name, too: the files of another save stay until the end
         files[kind] = {"file": f"{kind}-{about['step']}-{digest[:8]}.safetensors", "sha256": digest}
         write_whole(folder / files[kind]["file"], raw)
-    whole = {"format": FORMAT} | about | {"files": files}
-    write_whole(folder / "run.json", (json.dumps(whole, indent=1) + "\n").encode())
+    about = {"format": FORMAT} | about | {"files": files}
+    write_whole(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
     for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
         if stale.name not in [entry["file"] for entry in files.values()]:
             with suppress(OSError):  # another process may read it, which holds it on some systems

@@ -1,4 +1,4 @@
-"""What lies under a training: precision, seeds, the order of the images, processes, files, and a Ctrl-C that waits."""
+"""What lies under a training: counts, precision, seeds, order of the images, processes, files, a Ctrl-C that waits."""
 
 import ctypes
 import os
@@ -17,6 +17,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def is_whole(value: object) -> bool:
+    """Whether a count is a whole number, Python's or NumPy's. True is none."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
 def mix_seed(*numbers: int) -> int:

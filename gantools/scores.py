@@ -14,6 +14,7 @@ from gantools import classify, data, distances, judge, neighbours
 from gantools.data import ImageSet
 from gantools.imageset import are_pixels
 from gantools.judge import JudgeError, Seen
+from gantools.runtime import is_whole
 
 COUNT = 10_000  # images that a number is best taken of
 LEAST = 100  # images below which a number says more about the sample than about the generator
@@ -212,7 +213,7 @@ def _tally(seen: Seen) -> Tensor:
 
 def check_count(count: int) -> None:
     """Raises `JudgeError` where so few images say nothing, and where it is no whole number."""
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
+    if not is_whole(count):
         raise JudgeError(f"count={count!r} must be a whole number")
     if count < LEAST:
         raise JudgeError(f"{count} images are too few for a number: take at least {LEAST}, better {COUNT:,}")

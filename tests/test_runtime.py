@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 
@@ -206,3 +207,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_mixed_seed_is_what_it_always_was():
     """The first number of splitmix64 from 0, as published: with others no run could be repeated."""
     assert runtime.mix_seed(0) == 0xE220A8397B1DCDAF >> 1
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"), [(3, True), (np.int64(3), True), (True, False), (3.0, False), ("3", False)]
+)
+def test_a_count_is_whole(value, whole):
+    assert runtime.is_whole(value) == whole
