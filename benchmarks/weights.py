@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gantools import ASSETS, checkpoint, data, recipes, train
+from gantools import ASSETS, calibrate, checkpoint, data, recipes, train
 from gantools.catalogue import REDUCED
 from gantools.data import ImageSet
 from gantools.recipe import Recipe
@@ -43,6 +43,7 @@ class Plan:
     discriminator: bool = True  # False: its weights are left out, for no lesson looks at it
     snapshots: bool = True  # False: so are the images of a fixed z, epoch by epoch
     bits: int = 16  # of a weight
+    match_mean: bool = False  # True: G's last bias is set so that its images are as bright as the training images
 
     def images(self) -> ImageSet:
         """The training images. Exits where only a bundled part is there and all are needed."""
@@ -64,7 +65,9 @@ SHIPPED: dict[str, Plan] = {
     "rgan-mnist": Plan(
         recipes.get("rgan", steps=10_920, affine=0.4, lr_decay=0.3, decay_every=5), discriminator=False, snapshots=False
     ),
-    "rgan-pose-mnist-10k": Plan(recipes.get("rgan-pose"), REDUCED, discriminator=False, snapshots=False),
+    "rgan-pose-mnist-10k": Plan(
+        recipes.get("rgan-pose"), REDUCED, discriminator=False, snapshots=False, match_mean=True
+    ),
     "rgan-mnist-10k-no-penalty": Plan(
         recipes.get("rgan", steps=1_092, r1=0.0, r2=0.0, d_lr=4e-4, g_lr=4e-4, ema=0.998),
         REDUCED,
@@ -123,7 +126,10 @@ def main() -> None:
 
 def ship(name: str, plan: Plan, folder: Path) -> None:
     """Train one run to its end and put its networks and snapshots into the assets."""
-    run = fit(plan.recipe, plan.images(), folder)
+    images = plan.images()
+    run = fit(plan.recipe, images, folder)
+    if plan.match_mean:
+        print(f"{name}: {calibrate.match_mean(run, images).tolist()} added to its last bias")
     target = ASSETS / "checkpoints" / name
     checkpoint.save(run, target, bits=plan.bits, discriminator=plan.discriminator)
     film = target / "snapshots.npz"

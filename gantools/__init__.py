@@ -2,10 +2,10 @@
 
 Start with the notebooks; read `train.py` next. The modules, from the ground up:
 `runtime`, `data` (with `imageset`, `download`, `glyphs`), `augment`, `nets`, `losses`, `recipe` (with `fields`),
-`catalogue`, `recipes`, `run`, `checkpoint` (with `runfiles`, `rounding`), `tensorboard`, `steps`, `train`; `classify`,
-`judge`, `metrics` (with `scores`, `distances`, `neighbours`, `inception`, `report`); `picture`, `plots`, `explore`
-(with `exhibit`, `previews`, `handwriting`, `walks`); `trials`, `arms`, `evidence`, `plan`, `study`, `study_plots`;
-`enlarge` (with `verdict`); `cli`.
+`catalogue`, `recipes`, `run`, `checkpoint` (with `runfiles`, `rounding`), `tensorboard`, `steps`, `train`,
+`calibrate`; `classify`, `judge`, `metrics` (with `scores`, `distances`, `neighbours`, `inception`, `report`);
+`picture`, `plots`, `explore` (with `exhibit`, `previews`, `handwriting`, `walks`); `trials`, `arms`, `evidence`,
+`plan`, `study`, `study_plots`; `enlarge` (with `verdict`); `cli`.
 """
 
 from pathlib import Path

@@ -11,7 +11,7 @@ from gantools.augment import moved
 from gantools.losses import class_loss, gradient_penalty
 from gantools.recipe import Recipe
 
-Labelled = tuple[Tensor, Tensor]  # images [N, C, H, W] and their labels [N]
+Labelled = tuple[Tensor, Tensor]  # images [N, C, H, W], or class logits [N, K], and the labels [N]
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 Answer = tuple[Tensor, Tensor | None]  # logits [N], and class logits [N, K] of a D that names the class too
 FP32 = nullcontext()
@@ -49,11 +49,7 @@ def d_step(
     optimizer.step()
     scores = _scores(recipe, real_logits.detach(), fake_logits.detach())
     if recipe.class_weight:
-        scores |= {
-            "real_named": _share(real_named, y_real),
-            "fake_named": _share(fake_named, y_fake),
-            "class_loss": real_class_loss.detach(),
-        }
+        scores |= _named((real_named, y_real), (fake_named, y_fake)) | {"class_loss": real_class_loss.detach()}
     return scores | {"d_loss": d_loss.detach(), "penalty": penalty.detach()}
 
 
@@ -122,11 +118,6 @@ def _ask_both(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: La
     return (logits[:count], named[0]), (logits[count:], named[1])
 
 
-def _share(class_logits: Tensor, y: Tensor) -> Tensor:
-    """The share of images that D names as they are labelled."""
-    return (class_logits.argmax(1) == y).float().mean()
-
-
 def _penalty(recipe: Recipe, discriminator: nn.Module, real: Labelled, fake: Labelled) -> Tensor:
     """gamma / 2 of R1 and R2, in fp32 on their own forward passes."""
     penalty = torch.zeros((), device=real[0].device)
@@ -146,3 +137,9 @@ def _scores(recipe: Recipe, real_logits: Tensor, fake_logits: Tensor) -> dict[st
         "real_accuracy": (d_real > 0.5).float().mean(),
         "fake_accuracy": (d_fake < 0.5).float().mean(),
     }
+
+
+def _named(real: Labelled, fake: Labelled) -> dict[str, Tensor]:
+    """The shares of images that D names as they are labelled; class logits [N, K] beside the labels."""
+    real_named, fake_named = ((logits.argmax(1) == y).float().mean() for logits, y in (real, fake))
+    return {"real_named": real_named, "fake_named": fake_named}

@@ -111,7 +111,6 @@ def test_readme_tells_of_each_generator_what_was_measured():
 
 
 def test_the_best_generator_of_the_reduced_digits_meets_the_bounds_that_were_set_for_it():
-    """All but one: FD, where three floors were asked for, is a little above."""
     rows = {row["run"]: row for row in table("generators.csv")}
     real, best = (
         {key: float(value or 0) for key, value in rows[name].items() if key not in ("run", "dataset")}
@@ -122,7 +121,7 @@ def test_the_best_generator_of_the_reduced_digits_meets_the_bounds_that_were_set
     assert best["density"] >= 0.9 * real["density"]
     assert best["coverage"] >= 0.9 * real["coverage"]
     assert best["memorisation"] >= 0.9
-    assert best["frechet_distance"] < 3.2 * real["frechet_distance"]
+    assert best["frechet_distance"] <= 3 * real["frechet_distance"]
 
 
 def test_copies_of_the_training_digits_are_given_away_by_memorisation_alone():
@@ -197,9 +196,10 @@ def test_a_benchmark_says_what_it_does(script, monkeypatch, capsys):
     assert "usage: " in capsys.readouterr().out
 
 
-def test_more_of_the_poses_teach_more_and_fd_is_lowest_as_shipped():
+def test_the_poses_teach_more_up_to_their_shipped_strength_where_fd_is_lowest():
     rows = {float(row["strength"]): row for row in table("pose.csv")}
     assert list(rows) == list(benchmark("pose").STRENGTHS)
-    taught = [float(row["classification_accuracy"]) for row in rows.values()]
-    assert taught == sorted(taught) and taught[2] - taught[0] > 0.01
+    at_rest, half, shipped, *stronger = (float(row["classification_accuracy"]) for row in rows.values())
+    assert at_rest < half < shipped and shipped - at_rest > 0.01
+    assert stronger == pytest.approx([shipped] * 2, abs=0.002)
     assert min(rows, key=lambda strength: float(rows[strength]["frechet_distance"])) == 1

@@ -15,7 +15,7 @@ from gantools.nets.layers import ClassEmbedding, quarter
 
 SLOPE = 0.2  # of LeakyReLU below 0
 # Standard deviations: turn in radians, shear, stretch across and down (its log), shift in halves of the side.
-POSE = (0.04, 0.06, 0.03, 0.04, 0.03, 0.05)
+POSE = (0.04, 0.06, 0.03, 0.04, 0.03, 0.03)
 
 
 class ProjectionGenerator(nn.Module):
