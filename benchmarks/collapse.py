@@ -109,7 +109,7 @@ def main() -> None:
         real = alike(images, _labels())
         _write("real", 0, 0.0, images, real.images, real.labels)
     shipped = train.load(SHIPPED)
-    for name in arguments.names or ("shipped", *VARIANTS):
+    for name in dict.fromkeys(arguments.names or ("shipped", *VARIANTS)):
         if name == "shipped":
             if (name, str(shipped.step)) not in known:
                 measure(name, shipped, images)

@@ -20,15 +20,23 @@ from gantools.fields import RecipeError
 from gantools.run import Run
 from gantools.trials import recorded
 
-NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")  # in torch's words: RuntimeErrors, like any fault
+NO_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "not enough memory",
+    "Storage size calculation",
+)  # in torch's words: RuntimeErrors, like any fault
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for an error, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):  # a notebook's has none
+            reconfigure(errors="replace")  # an arrow that a terminal does not know must not cost a training
     try:
         options = _parser().parse_args(arguments)
         options.run(options)
-    except (ValueError, RecipeError, train.Diverged, inception.MetricError, OSError) as error:
+    except (ValueError, RecipeError, train.Diverged, inception.MetricError, OSError, OverflowError) as error:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
@@ -208,7 +216,8 @@ def _augment(options: argparse.Namespace) -> None:
         resume=options.resume,
         seed=options.seed,
     )
-    print(f"{enlarged}\n{enlarged.save(out)}: {enlarged.verdict}")
+    print(enlarged, flush=True)  # before a full disk can cost the report
+    print(f"{enlarged.save(out)}: {enlarged.verdict}")
 
 
 def _study(options: argparse.Namespace) -> None:

@@ -39,6 +39,10 @@ def name_of(network: Callable[..., nn.Module]) -> str:
 
 def _shown(value: Any) -> str:
     """A setting as its text; a function or class by its name, for its repr holds an address that the next run lacks."""
+    if isinstance(value, partial):
+        return name_of(value)
+    if isinstance(value, (list, tuple)) and any(map(callable, value)):
+        return f"[{', '.join(map(_shown, value))}]"
     return getattr(value, "__qualname__", None) or repr(value)
 
 
@@ -54,7 +58,7 @@ def typed(name: str, value: Any, annotation: Any) -> Any:
     elif value == "None" and NoneType in kinds:
         value = None
     elif float in kinds and type(value) in (int, str):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             value = float(value)  # YAML reads 1e-4 as text
     if type(value) not in kinds:
         expected = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)

@@ -1,4 +1,5 @@
-"""Figures from tensors and histories. Every function returns a `Picture`, which shows itself in a notebook.
+"""Figures from tensors and histories. All return a `Picture`, which shows itself in a notebook,
+but for `tile` and `landscape`, which return pixels, and `live`, which returns a hook for `fit`.
 
 Images are float [N, C, H, W] in [-1, 1] with 1 or 3 channels, as `data.load` and `Run.sample` give them.
 """

@@ -88,6 +88,8 @@ def read_about(folder: Path) -> About:
     path = folder / "run.json"
     try:
         about = json.loads(path.read_text())
+        if about.get("format", FORMAT) != FORMAT:  # before its fields, which may be others
+            raise CheckpointError(f"{path} has the format {about['format']!r:.20}; this version reads {FORMAT}")
         _check(about, KINDS)
         _check(about["data"], DATA_KINDS)
         _check({"measured": {}} | about, {"measured": dict})
@@ -101,10 +103,10 @@ def read_about(folder: Path) -> About:
             raise ValueError("without the name or the SHA-256 of a file")
         if not all(isinstance(row, dict) for row in about["rows"]):
             raise ValueError("with a row that is none")
+    except CheckpointError:
+        raise
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if about["format"] != FORMAT:
-        raise CheckpointError(f"{path} has the format {about['format']}; this version reads {FORMAT}")
     return about
 
 

@@ -61,7 +61,10 @@ def g_step(
     fake: Labelled,
     autocast: AbstractContextManager = FP32,
 ) -> dict[str, Tensor]:
-    """One update of G: its fakes, given with their graph, towards "real". D stands still. Returns what is logged."""
+    """One update of G: its fakes, given with their graph, towards "real". Returns what is logged.
+
+    D's weights stand still. Its running statistics do not (unless `frozen_norm`), nor do the vectors of spectral norm.
+    """
     (x_real, y_real), (x_fake, y_fake) = real, fake
     with _standing_still(discriminator, recipe.frozen_norm):
         with autocast:

@@ -127,19 +127,22 @@ def likeness(classifier: ConvClassifier, made: ImageSet, rest: ImageSet, held_ou
         raise DataError(f"{rest.name}: the filter drops nearly all that the GAN draws; train it longer (--steps)")
     fake, known, new = (part.first_of_each(counts).images for part in parts)
     fake_seen, known_seen, new_seen = (classify.features(classifier, part) for part in (fake, known, new))
-    fake_variance, real_variance = (_variance(classifier, part) for part in (made, held_out))
+    fake_variances, real_variances = (_variances(classifier, part) for part in (made, held_out))
+    # Class by class, or one class that is spread wide would hide others that are one picture each. Where real ones do
+    # not differ there is nothing to compare.
+    ratios = (fake_variances / real_variances)[real_variances > 0]
     return {
         "memorisation": neighbours.memorisation(fake, new, rest.images),
         "coverage": neighbours.density_coverage(new_seen, fake_seen)[1],
         "real_coverage": neighbours.density_coverage(new_seen, known_seen)[1],
-        "variance": fake_variance / real_variance,  # with few held-out images, coverage overlooks pictures all alike
+        "variance": float(ratios.nanmean()),  # with few held-out images, coverage overlooks pictures all alike
     }
 
 
-def _variance(classifier: ConvClassifier, images: ImageSet) -> float:
-    """The mean over the classes, by the names that the classifier gives: wrong labels are no variety."""
+def _variances(classifier: ConvClassifier, images: ImageSet) -> Tensor:
+    """Of each class, by the names that the classifier gives: wrong labels are no variety."""
     seen, named = classify.features(classifier, images.images), classify.predictions(classifier, images.images)
-    return float(metrics.class_variances(seen, named, len(images.classes)).nanmean())
+    return metrics.class_variances(seen, named, len(images.classes))
 
 
 def reach(differences: Tensor) -> float:

@@ -58,3 +58,17 @@ def test_a_network_is_known_by_its_name_and_by_what_is_set():
     assert name_of(partial(nets.MLPGenerator, z_dim=3)) == "MLPGenerator(z_dim=3)"
     with pytest.raises(RecipeError, match="has no name to be known by"):
         name_of(nets.MLPGenerator())
+
+
+def test_what_a_partial_network_sets_is_named_without_addresses():
+    """An address in memory is another one in the next process, which then could not go on."""
+    slope = partial(nets.ClassEmbedding, embedding_dim=3)
+    network = partial(nets.ACGANGenerator, act=slope, layers=[len, slope], at=(1, 2))
+    assert name_of(network) == (
+        "ACGANGenerator(act=ClassEmbedding(embedding_dim=3), at=(1, 2), layers=[len, ClassEmbedding(embedding_dim=3)])"
+    )
+
+
+def test_a_number_too_long_for_a_float_is_of_the_wrong_type():
+    with pytest.raises(RecipeError, match="of type int; expected float"):
+        typed("d_lr", 10**400, float)

@@ -150,6 +150,15 @@ def test_another_format_is_refused(folder):
         runfiles.read(folder)
 
 
+def test_another_format_is_no_damage_whatever_fields_it_has(folder):
+    about = json.loads((folder / "run.json").read_text())
+    about["format"] = 2
+    about["steps"] = about.pop("step")
+    (folder / "run.json").write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=r"run\.json has the format 2; this version reads 1"):
+        runfiles.read_about(folder)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -149,6 +149,18 @@ def test_wrong_labels_are_no_variety():
     assert numbers["variance"] == pytest.approx(0.01, rel=0.2)
 
 
+def test_a_class_spread_wide_does_not_hide_one_that_is_a_single_picture():
+    """The mean of 1 and 0.01, class by class; a ratio of means would be near 1."""
+    wide, narrow = clouds((0, 200), seed=1), clouds((200, 0), spread=0.005, seed=2)
+    made = ImageSet(torch.cat([narrow.images, wide.images]), torch.arange(2).repeat_interleave(200), ("a", "b"), "made")
+    wide, narrow = clouds((0, 100), seed=3), clouds((100, 0), spread=0.05, seed=4)
+    held_out = ImageSet(
+        torch.cat([narrow.images, wide.images]), torch.arange(2).repeat_interleave(100), ("a", "b"), "new"
+    )
+    numbers = likeness(Sees(), made, clouds((400, 100)), held_out)
+    assert numbers["variance"] == pytest.approx(0.505, abs=0.06)
+
+
 def test_next_to_nothing_cannot_be_compared():
     with pytest.raises(DataError, match="drops nearly all"):
         likeness(Sees(), clouds((5, 0)), clouds((40, 10)), clouds((10, 5)))
