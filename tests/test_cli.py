@@ -1,3 +1,4 @@
+import io
 import signal
 import subprocess
 import sys
@@ -402,3 +403,32 @@ def test_study_hands_its_jobs_on(tmp_path, monkeypatch):
     monkeypatch.setattr(cli.study, "run", run)
     assert cli.main(["study", "--out", str(tmp_path), "--jobs", "3"]) == 0
     assert run.call_args.kwargs["jobs"] == 3
+
+
+def test_a_terminal_that_lacks_a_letter_gets_a_question_mark(monkeypatch):
+    """Whether called as a module or as the installed command; an arrow must not cost a training."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr("sys.stderr", stream)
+    assert cli.main(["sample", "größer"]) == 2
+    assert b"gr??er" in stream.buffer.getvalue()
+
+
+def test_a_stream_that_cannot_be_told_to_forgive_is_left_alone(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert cli.main(["recipe", "rgan"]) == 0
+
+
+def test_the_report_of_augment_is_printed_before_it_is_saved(monkeypatch, tmp_path, tiny, capsys):
+    class Unsavable:
+        def __str__(self):
+            return "the report"
+
+        def save(self, out):
+            raise OSError(28, "No space left on device")
+
+    data.save(tmp_path / "own.npz", data.to_uint8(tiny.images), tiny.labels)
+    monkeypatch.setattr("gantools.enlarge.enlarge", lambda *given, **options: Unsavable())
+    arguments = ["augment", str(tmp_path / "own.npz"), "--per-class", "5", "--out", str(tmp_path / "more.npz")]
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "the report\n" and "No space left" in said.err
