@@ -1,6 +1,7 @@
 """What lies under a training: counts, precision, seeds, order of the images, processes, files, a Ctrl-C that waits."""
 
 import ctypes
+import operator
 import os
 import signal
 import sys
@@ -20,8 +21,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def is_whole(value: object) -> bool:
-    """Whether a count is a whole number, Python's or NumPy's. True is none."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    """Whether a count is a whole number, Python's, NumPy's or torch's. True is none."""
+    try:
+        operator.index(value)  # a tensor of 2.5 has the method, and refuses
+    except TypeError:
+        return False
+    return not isinstance(value, bool) and getattr(value, "dtype", None) != torch.bool
 
 
 def mix_seed(*numbers: int) -> int:

@@ -210,7 +210,19 @@ def test_a_mixed_seed_is_what_it_always_was():
 
 
 @pytest.mark.parametrize(
-    ("value", "whole"), [(3, True), (np.int64(3), True), (True, False), (3.0, False), ("3", False)]
+    ("value", "whole"),
+    [
+        (3, True),
+        (np.int64(3), True),
+        (True, False),
+        (3.0, False),
+        ("3", False),
+        (torch.tensor(3), True),
+        (torch.tensor(2.5), False),
+        (torch.tensor(True), False),
+        (np.array([3, 4]), False),
+        (int, False),
+    ],
 )
 def test_a_count_is_whole(value, whole):
     assert runtime.is_whole(value) == whole
