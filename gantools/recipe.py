@@ -193,9 +193,6 @@ class Recipe:
         if len(shape) != 1 + len(self.image_shape):
             made = "points" if len(self.image_shape) == 1 else "images"
             raise ValueError(f"recipe {self.name} makes {made}; it cannot learn from data of the shape {list(shape)}")
-        moves = [name for name in ("shift", "flip", "affine") if getattr(self, name)]
-        if moves and len(shape) == 2:
-            raise ValueError(f"recipe {self.name}: {moves[0]}={getattr(self, moves[0])} moves images, not points")
         if self.shift >= shape[-1]:
             raise ValueError(
                 f"recipe {self.name}: shift={self.shift} moves an image of {shape[-1]} pixels out of sight"

@@ -361,10 +361,3 @@ def test_the_sides_of_an_image_are_above_0(shape):
 def test_a_name_is_a_text():
     with pytest.raises(RecipeError, match="name must be a text, not None"):
         recipes.get("mlp-gan").change(name=None)
-
-
-@pytest.mark.parametrize("change", [{"shift": 1}, {"flip": True}, {"affine": 0.5}])
-def test_points_cannot_be_moved_as_images_are(change):
-    (name, value), *_ = change.items()
-    with pytest.raises(ValueError, match=f"recipe ring: {name}={value} moves images, not points"):
-        recipes.get("ring", **change).suited_to((100, 2), ("a",))
