@@ -20,12 +20,8 @@ from gantools.fields import RecipeError
 from gantools.run import Run
 from gantools.trials import recorded
 
-NO_MEMORY = (
-    "allocate memory",
-    "out of memory",
-    "not enough memory",
-    "Storage size calculation",
-)  # in torch's words: RuntimeErrors, like any fault
+# In torch's words: RuntimeErrors, like any fault.
+NO_MEMORY = ("allocate memory", "out of memory", "not enough memory", "Storage size calculation")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

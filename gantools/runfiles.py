@@ -84,30 +84,34 @@ def there(folder: str | Path) -> bool:
 
 
 def read_about(folder: Path) -> About:
-    """What run.json holds. Raises `CheckpointError` where it is damaged."""
+    """What run.json holds. Raises `CheckpointError` where it is damaged, and where another version wrote it."""
     path = folder / "run.json"
     try:
         about = json.loads(path.read_text())
-        if about.get("format", FORMAT) != FORMAT:  # before its fields, which may be others
-            raise CheckpointError(f"{path} has the format {about['format']!r:.20}; this version reads {FORMAT}")
-        _check(about, KINDS)
-        _check(about["data"], DATA_KINDS)
-        _check({"measured": {}} | about, {"measured": dict})
-        if about["step"] < 0:
-            raise ValueError(f"step is {about['step']}")
-        if about["open_row"] and "steps" not in about["open_row"]:
-            raise ValueError("open_row is without steps")
-        if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
-            raise ValueError("without the recipe's name or the networks' file")
-        if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
-            raise ValueError("without the name or the SHA-256 of a file")
-        if not all(isinstance(row, dict) for row in about["rows"]):
-            raise ValueError("with a row that is none")
-    except CheckpointError:
-        raise
+        ours = about.get("format", FORMAT) == FORMAT
+        if ours:  # another format may have other fields, and is not damaged
+            _check_about(about)
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    if not ours:
+        raise CheckpointError(f"{path} has the format {about['format']!r:.20}; this version reads {FORMAT}")
     return about
+
+
+def _check_about(about: About) -> None:
+    _check(about, KINDS)
+    _check(about["data"], DATA_KINDS)
+    _check({"measured": {}} | about, {"measured": dict})
+    if about["step"] < 0:
+        raise ValueError(f"step is {about['step']}")
+    if about["open_row"] and "steps" not in about["open_row"]:
+        raise ValueError("open_row is without steps")
+    if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
+        raise ValueError("without the recipe's name or the networks' file")
+    if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
+        raise ValueError("without the name or the SHA-256 of a file")
+    if not all(isinstance(row, dict) for row in about["rows"]):
+        raise ValueError("with a row that is none")
 
 
 def _check(fields: dict[str, Any], kinds: dict[str, Any]) -> None:
