@@ -16,7 +16,7 @@ import results
 import torch
 import weights
 
-from gantools import checkpoint, data, judge, metrics
+from gantools import checkpoint, data, judge, metrics, runfiles
 
 RESULTS = results.FOLDER / "time-to-quality.csv"
 FIELDS = ("run", "threads", "epoch", "step", "seconds", "frechet_distance", "classification_accuracy")
@@ -43,7 +43,7 @@ def main() -> None:
             images = plan.images()
             steps = arguments.epochs * (len(images) // plan.recipe.batch)
             weights.fit(plan.recipe.change(steps=steps), images, folder)
-        elif not (folder / "run.json").exists():
+        elif not runfiles.there(folder):
             parser.error(f"there is no run {name!r} in {arguments.work}: train it with benchmarks/weights.py")
         kept = {int(epoch.name[-3:]): epoch for epoch in sorted(folder.glob("epoch-???"))}
         for epoch, networks in kept.items():

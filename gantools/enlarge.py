@@ -214,6 +214,8 @@ def _check_set(images: ImageSet) -> None:
     if images.images.ndim != 4:
         raise DataError(f"{images.name} holds points, not images")
     images.check()
+    if (channels := images.images.shape[1]) not in (1, 3):
+        raise DataError(f"{images.name} has {channels} channels; a set that can be saved and shown has 1 or 3")
     if len(images.classes) < 2:
         raise DataError(f"{images.name} has one class only; a classifier, and so this check, needs two")
     counts = images.class_counts()

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gantools import ASSETS, arms, checkpoint, data, trials
+from gantools import ASSETS, arms, checkpoint, data, runfiles, trials
 from gantools.classify import accuracy_per_class, predictions, train_classifier
 from gantools.data import DataError, ImageSet
 from gantools.plan import MAIN, REPLICATION, SMOKE, SMOKE_REPLICATION, Study, find
@@ -218,8 +218,7 @@ def _sample(gan: Run, labels: Tensor, seed: int) -> Tensor:
 
 def _finished(study: Study, name: str, out: Path) -> bool:
     """Whether a generator is trained. Raises `StudyError` for one of another plan, before others are trained."""
-    there = (out / "gans" / name / "run.json").exists()
-    return there and _gan(study, name, out).step >= study.recipe(name).steps
+    return runfiles.there(out / "gans" / name) and _gan(study, name, out).step >= study.recipe(name).steps
 
 
 def _gan(study: Study, name: str, out: Path) -> Run:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import imageio.v3 as imageio
@@ -425,6 +426,13 @@ def test_images_that_are_no_pixels_are_refused(value):
     images.images[3, 0, 5, 5] = value
     with pytest.raises(DataError, match=r"finite floats in \[-1, 1\]"):
         enlarge.enlarge(images, 6)
+
+
+def test_what_could_not_be_saved_is_refused_before_the_training():
+    images = striped()
+    two = replace(images, images=images.images.repeat(1, 2, 1, 1))
+    with pytest.raises(DataError, match="has 2 channels; a set that can be saved and shown has 1 or 3"):
+        enlarge.enlarge(two, 6, steps=3)
 
 
 # The sheet
