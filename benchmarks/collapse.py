@@ -7,7 +7,8 @@ assets/results/collapse.csv, a row for each variant, and assets/results/collapse
 class; `named` in it counts what the judge reads in the class's 1,000 images, class by class; `within_class_variance` is
 over that of the real images that the judge names so. And assets/results/collapse-samples.npz: for each variant, uint8,
 four images each of eleven classes. The variant `real` holds what as many real training images score
-(of classes with fewer, each is met more than once). Variants that are there at that length are not trained again; the
+(of classes with fewer, each is met more than once); `held-out`, class by class only, what all test images do, which the
+judge has not seen. Variants that are there at that length are not trained again; the
 variant `shipped` never is. Runs are kept in FOLDER, by variant and steps, and go on where they stopped. Needs EMNIST
 ByClass in the cache.
 """
@@ -30,7 +31,7 @@ from gantools.recipe import Recipe
 
 DATASET, STEPS = "emnist-byclass", 5_000
 EACH = 1_000  # images of a class, for its own numbers
-SHIPPED = "rgan-emnist-byclass"
+SHIPPED = "rgan-pose-emnist-byclass"
 RESULTS, CLASSES = results.FOLDER / "collapse.csv", results.FOLDER / "collapse-classes.csv"
 SAMPLES, SHOWN, OF_EACH = results.FOLDER / "collapse-samples.npz", "CDEGUIosmwz", 4
 NUMBERS = ("frechet_distance", "coverage", "label_agreement", "within_class_variance", "modes")
@@ -108,6 +109,9 @@ def main() -> None:
     if ("real", "0") not in known:
         real = alike(images, _labels())
         _write("real", 0, 0.0, images, real.images, real.labels)
+    if "held-out" not in {row["variant"] for row in results.read(CLASSES)}:
+        test = data.load(DATASET, split="test")
+        _write_classes("held-out", 0, images, metrics.see(test.images, DATASET), test.labels)
     shipped = train.load(SHIPPED)
     for name in dict.fromkeys(arguments.names or ("shipped", *VARIANTS)):
         if name == "shipped":
@@ -144,12 +148,7 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     fair, each = seen[:count], seen[count:]
     numbers: dict[str, Any] = metrics.numbers_of(fair)
     numbers["label_agreement"] = metrics.label_agreement(fair, y[:count], DATASET)
-    by_class = {
-        "label_agreement": metrics.label_agreement_per_class(each, y[count:], DATASET),
-        "coverage": metrics.coverage_per_class(each, y[count:], DATASET),
-        "within_class_variance": metrics.class_variances(each.features, y[count:], len(images.classes))
-        / each.judge.variances,
-    }
+    by_class = _write_classes(name, steps, images, each, y[count:])
     worst = {
         "worst_coverage": by_class["coverage"].min(),
         "median_agreement": by_class["label_agreement"].median(),
@@ -159,8 +158,18 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     shown = {key: numbers[key] for key in NUMBERS} | worst
     row = {"variant": name, "steps": steps, "seconds": round(seconds)}
     row |= {key: round(float(value), 4) for key, value in shown.items()}
-    counts = images.class_counts()
-    named = metrics.confusion(each, y[count:], DATASET)
+    results.append(RESULTS, FIELDS, [row])
+    print(row, flush=True)
+
+
+def _write_classes(name: str, steps: int, images: ImageSet, seen: judge.Seen, y: Tensor) -> dict[str, Tensor]:
+    """The numbers of each class, [62] each, written unless they are there."""
+    by_class = {
+        "label_agreement": metrics.label_agreement_per_class(seen, y, DATASET),
+        "coverage": metrics.coverage_per_class(seen, y, DATASET),
+        "within_class_variance": metrics.class_variances(seen.features, y, len(images.classes)) / seen.judge.variances,
+    }
+    counts, named = images.class_counts(), metrics.confusion(seen, y, DATASET)
     rows = [
         {"variant": name, "steps": steps, "name": title, "training_images": int(counts[label])}
         | {key: round(float(values[label]), 4) for key, values in by_class.items()}
@@ -169,8 +178,7 @@ def _write(name: str, steps: int, seconds: float, images: ImageSet, drawn: Tenso
     ]
     if (name, str(steps)) not in {(row["variant"], row["steps"]) for row in results.read(CLASSES)}:
         results.append(CLASSES, CLASS_FIELDS, rows)
-    results.append(RESULTS, FIELDS, [row])
-    print(row, flush=True)
+    return by_class
 
 
 if __name__ == "__main__":

@@ -95,18 +95,21 @@ SHIPPED: dict[str, Plan] = {
         snapshots=False,
         bits=8,
     ),
-    "rgan-emnist-byclass": Plan(
-        # Eighteen epochs, eight at three tenths of the rates and two at a tenth.
+    "rgan-pose-emnist-byclass": Plan(
+        # Fifteen epochs, the last four at a fifth of the rates; the penalty fades half as fast.
         recipes.get(
-            "rgan",
+            "rgan-pose",
             dataset="emnist-byclass",
             balanced=True,
             batch=128,
-            steps=13_896,
-            lr_decay=0.3,
-            decay_every=8,
+            steps=11_580,
+            penalty_half_life=4_000,
+            lr_decay=0.2,
+            decay_every=11,
         ),
         discriminator=False,
+        snapshots=False,
+        bits=8,
     ),
 }
 

@@ -177,11 +177,11 @@ def test_sample_draws_one_class_of_a_conditional_run(conditional, tiny, monkeypa
 
 
 def test_a_class_is_sampled_by_its_name(capsys):
-    assert cli.main(["sample", "rgan-emnist-byclass", "--label", "q", "--count", "3", "--out", "q.png"]) == 0
-    run = train.load("rgan-emnist-byclass")
+    assert cli.main(["sample", "rgan-pose-emnist-byclass", "--label", "q", "--count", "3", "--out", "q.png"]) == 0
+    run = train.load("rgan-pose-emnist-byclass")
     assert np.array_equal(imageio.imread("q.png"), plots.tile(run.sample(labels=[run.classes.index("q")] * 3)))
     assert "there is no class 'ä': choose of 0, 1, 2" in refusal(
-        capsys, "sample", "rgan-emnist-byclass", "--label", "ä"
+        capsys, "sample", "rgan-pose-emnist-byclass", "--label", "ä"
     )
 
 

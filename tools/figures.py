@@ -26,7 +26,7 @@ def main() -> None:
 
 def word(text: str, rows: int) -> plots.Picture:
     """One text, each row in a style of its own."""
-    writer = train.load("rgan-emnist-byclass")
+    writer = train.load("rgan-pose-emnist-byclass")
     labels = handwriting.spell(text, writer).labels
     styles = [handwriting.styles(writer, 0.0, together=True, seed=row) for row in range(rows)]
     lines = torch.cat([handwriting.write(writer, labels, z) for z in styles])
