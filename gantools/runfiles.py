@@ -104,14 +104,16 @@ def _check_about(about: About) -> None:
     _check({"measured": {}} | about, {"measured": dict})
     if about["step"] < 0:
         raise ValueError(f"step is {about['step']}")
-    if about["open_row"] and "steps" not in about["open_row"]:
-        raise ValueError("open_row is without steps")
     if not isinstance(about["recipe"].get("name"), str) or not {"networks"} <= about["files"].keys():
         raise ValueError("without the recipe's name or the networks' file")
     if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
         raise ValueError("without the name or the SHA-256 of a file")
     if not all(isinstance(row, dict) for row in about["rows"]):
         raise ValueError("with a row that is none")
+    for row in (*about["rows"], about["open_row"]):
+        _check(row, dict.fromkeys(row, int | float))
+    if about["open_row"] and not about["open_row"].get("steps", 0) > 0:  # what its sums are divided by
+        raise ValueError("open_row is without steps")
 
 
 def _check(fields: dict[str, Any], kinds: dict[str, Any]) -> None:
