@@ -16,11 +16,12 @@ WORD = "gantools"  # where the reader has none
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text as a run writes it: the label of each letter, None for a space; `remark` says what had to be left out.
+    """What was read of a text, and how a run writes it: the label of each letter, None for a space.
 
-    `unknown` are the characters that the run does not know.
+    `remark` says what had to be left out; `unknown` are the characters that the run does not know.
     """
 
+    text: str
     labels: tuple[int | None, ...]
     remark: str
     unknown: tuple[str, ...]
@@ -63,8 +64,9 @@ def spell(text: str, run: Run) -> Spelling:
     remarks = [] if text.strip() else ["Type something to write"]
     if len(text) > LONGEST:
         remarks.append(f"only the first {LONGEST} of {len(text)} characters are written")
+        text = text[:LONGEST]
     labels, unknown, instead = [], {}, {}  # a dict keeps the order, and each one once
-    for character in text[:LONGEST]:
+    for character in text:
         label = label_of(character)
         if label is None and (label := label_of(_plain(character))) is not None:
             instead[character] = _plain(character)
@@ -77,7 +79,7 @@ def spell(text: str, run: Run) -> Spelling:
     if unknown:
         shown = ", ".join(character if character.isprintable() else ascii(character) for character in unknown)
         remarks.append(f"cannot write: {shown} (this run knows {''.join(known)})")
-    return Spelling(tuple(labels), "; ".join(remarks), tuple(unknown))
+    return Spelling(text, tuple(labels), "; ".join(remarks), tuple(unknown))
 
 
 def _plain(character: str) -> str:

@@ -69,7 +69,7 @@ def written(run: Run, text: str, seed: int) -> str:
     case = run.sample(z=z[0][:1].expand(count, -1), labels=list(range(count)))
     sheet = _light(tile(case, CASE_COLUMNS), f"The characters {''.join(run.classes)}, generated from one z")
     lines = [tile(handwriting.write(run, spelling.labels, point), 1, LETTER_ZOOM) for point in z]
-    caption = f"all {count} characters of this run, and “{text[: handwriting.LONGEST]}” in generated handwriting"
+    caption = f"all {count} characters of this run, and “{spelling.text}” in generated handwriting"
     if all(label is None for label in spelling.labels):
         caption = f"all {count} characters of this run"
     caption = "; ".join(filter(None, (caption, spelling.remark)))

@@ -738,6 +738,12 @@ def test_the_preview_of_a_word_shows_all_characters_and_the_word_each_with_a_tex
     assert "all 62 characters of this run, and “Gan” in generated handwriting" in exhibit.preview
 
 
+def test_the_caption_names_what_is_written_accents_in_two_parts_or_one(scribe):
+    text = "e\N{COMBINING ACUTE ACCENT}" * handwriting.LONGEST + "z"
+    caption = explore.word(scribe(("e", "é", "z")), text).preview
+    assert f"“{'é' * handwriting.LONGEST}” in generated handwriting; only the first 40 of 41" in caption
+
+
 def test_the_controls_of_a_word_are_in_the_box_each_with_a_name(scribe):
     exhibit = explore.word(scribe())
     found, controls = list(within(exhibit.box)), (exhibit.text, exhibit.style, exhibit.together, exhibit.resample)
