@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gantools import ASSETS, train, trials
+from gantools import ASSETS, judge, train, trials
 from gantools.plan import MAIN, REPLICATION, find
 from gantools.study import EXAMPLE, SHIPPED
 
@@ -145,6 +145,29 @@ def test_all_62_classes_come_back():
     ratios = {name: covered["shipped", name] / covered["real", name] for _, name in covered}
     assert min(ratios.values()) >= 0.6
     assert {name for name, _ in rows} <= {"real", "shipped", *benchmark("collapse").VARIANTS}
+
+
+def test_all_variants_are_measured_and_the_class_head_is_in_all_that_collapse():
+    variants = benchmark("collapse").VARIANTS
+    assert {row["variant"] for row in table("collapse.csv") if row["steps"] == "5000"} == set(variants)
+    variance = {
+        (row["variant"], row["name"]): float(row["within_class_variance"])
+        for row in table("collapse-classes.csv")
+        if row["steps"] in ("0", "5000")
+    }
+    names = [name for variant, name in variance if variant == "real"]
+    kept = {name: np.median([variance[name, each] / variance["real", each] for each in names]) for name in variants}
+    named = {name for name, recipe in variants.items() if recipe.class_weight}
+    assert max(kept[name] for name in named) < 0.5 < min(kept[name] for name in kept.keys() - named)
+    assert named == kept.keys() - {"projection for the class head", "rgan", "rgan, balanced batches"}
+
+
+def test_held_out_letters_are_told_as_well_as_the_judge_is_right():
+    """Class by class, the mean over the test images is the accuracy that is on record for all of them."""
+    rows = [row for row in table("collapse-classes.csv") if row["variant"] == "held-out"]
+    counts = np.array([sum(map(int, row["named"].split())) for row in rows])
+    right = np.array([float(row["label_agreement"]) for row in rows])
+    assert (counts @ right) / counts.sum() == pytest.approx(judge.load("emnist-byclass").accuracy, abs=1e-4)
 
 
 def test_time_to_quality_is_on_record_for_two_threads():
