@@ -18,8 +18,8 @@ from gantools import data, metrics, train
 
 RESULTS = results.FOLDER / "letter-cases.csv"
 GENERATORS, COUNT = ("rgan-emnist-letters", "acgan-emnist-letters"), 400
-SHAPES = ("capital", "small")
-FIELDS = ("letter", "images", *(f"{by}{shape}" for by in ("", "generated_", "acgan_") for shape in SHAPES))
+FIELDS = ("letter", "images", "capital", "small")
+FIELDS += ("generated_capital", "generated_small", "acgan_capital", "acgan_small")
 
 
 def main() -> None:
