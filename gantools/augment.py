@@ -58,7 +58,7 @@ def warped(x: Tensor, strength: float = 1.0) -> Tensor:
     grid = _affine(x, strength)
     knots = torch.randn(count, 2, KNOTS, KNOTS, device=x.device) * strength * BEND / 14
     bend = interpolate(knots, size=(height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    return grid_sample(x - GROUND, grid + bend, align_corners=False) + GROUND  # outside, grid_sample reads 0
+    return sampled(x - GROUND, grid + bend) + GROUND  # outside, it reads 0
 
 
 def random_affine(x: Tensor, strength: float = 1.0) -> Tensor:
@@ -70,7 +70,7 @@ def random_affine(x: Tensor, strength: float = 1.0) -> Tensor:
     """
     if not _asked(x, strength):
         return x
-    result = grid_sample(x - GROUND, _affine(x, strength), "bicubic", align_corners=False)
+    result = sampled(x - GROUND, _affine(x, strength), "bicubic")
     return result.clamp(0, 2) + GROUND  # at an edge, bicubic overshoots
 
 
@@ -101,6 +101,13 @@ def pose_grid(shape: Sequence[int], turn: Tensor, shear: Tensor, across: Tensor,
     """
     theta = torch.cat([turned(turn, shear, across, down), shift[:, :, None]], 2)  # [N, 2, 3]
     return affine_grid(theta, list(shape), align_corners=False)
+
+
+def sampled(x: Tensor, grid: Tensor, mode: str = "bilinear", padding: str = "zeros") -> Tensor:
+    """torch's `grid_sample` of images [N, C, H, W]; Apple's GPUs leave it to the CPU, for not all of them have it."""
+    if x.device.type == "mps":
+        return sampled(x.cpu(), grid.cpu(), mode, padding).to(x.device)
+    return grid_sample(x, grid, mode, padding, align_corners=False)
 
 
 def turned(turn: Tensor, shear: Tensor, across: Tensor, down: Tensor) -> Tensor:

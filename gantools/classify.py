@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gantools.data import ImageSet
+from gantools.imageset import are_pixels
 from gantools.nets import ConvClassifier
+from gantools.runtime import forked_random, is_whole, seed_step
 
 EPOCHS, BATCH, RATE = 12, 64, 2e-3
 
@@ -30,13 +32,16 @@ def train_classifier(
     of 64 instead, epoch after epoch. In fp32: an accuracy must not depend on the chip. Adam; its rate rises to `rate`
     and falls to nothing, while its beta1 falls from 0.95 to 0.85 and rises again; without `one_cycle` both stay.
     `augment` changes each batch [B, C, H, W] before it is seen, and may draw from torch's random state. Raises
-    ValueError for fewer than two images, for images that are no finite floats, and for labels that are not one class
-    for each image.
+    ValueError for fewer than two images, for images that are no finite floats in [-1, 1], and for labels that are not
+    one class for each image.
     """
     if len(images) < 2:
         raise ValueError(f"a classifier needs at least two images, not {len(images)}")
     if not images.is_floating_point() or not images.isfinite().all():
         raise ValueError(f"a classifier learns from finite floats; these are {images.dtype}, or not finite")
+    if not are_pixels(images):
+        low, high = images.min().item(), images.max().item()
+        raise ValueError(f"a classifier learns from images in [-1, 1]; these reach from {low:g} to {high:g}")
     needed = f"{len(images)} images need as many labels in 0 to {classes - 1}"
     if labels.shape != images.shape[:1]:
         raise ValueError(f"{needed}, not {list(labels.shape)}")
@@ -44,13 +49,13 @@ def train_classifier(
         raise ValueError(f"{needed}, not {int(labels.min())} to {int(labels.max())}")
     if labels.dtype == torch.bool or labels.is_floating_point():
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
-    if steps is not None and (not isinstance(steps, int) or steps < 1):
+    if steps is not None and (not is_whole(steps) or steps < 1):
         raise ValueError(f"steps={steps} must be at least 1, and a whole number")
     images, labels = images.float(), labels.long()
     per_epoch = max(1, len(images) // BATCH)
-    steps = steps or EPOCHS * per_epoch
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    steps = int(steps or EPOCHS * per_epoch)
+    with forked_random(images.device):
+        seed_step(seed, images.device)
         learner = network(images.shape[1:], classes).to(images.device, memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(learner.parameters(), lr=rate, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps) if one_cycle else None

@@ -4,6 +4,7 @@ An error is one line on stderr and exit code 2.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,13 @@ from gantools.run import Run
 from gantools.trials import recorded
 
 # In torch's words: RuntimeErrors, like any fault.
-NO_MEMORY = ("allocate memory", "out of memory", "not enough memory", "Storage size calculation")
+NO_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "not enough memory",
+    "Storage size calculation",
+    "unexpectedly terminated",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.run(options)
+    except BrokenPipeError:  # whoever read has had enough, as `head` has; Python would flush once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, RecipeError, train.Diverged, inception.MetricError, OSError, OverflowError) as error:
         print(f"gantools: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -61,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", help="train a recipe, or the recipe in a YAML file")
     command.add_argument("recipe", help=f"one of {', '.join(recipes.RECIPES)}, or a .yaml file")
     command.add_argument("--data", help="a data set's name, or an .npz file (default: the recipe's)")
-    command.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    command.add_argument("--limit", type=_whole, metavar="N", help="only the first N images")
     command.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field (`recipe NAME` lists them)"
     )
@@ -70,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--log-dir", type=Path, metavar="FOLDER", help="log to TensorBoard")
     command.add_argument("--samples", action="store_true", help="a picture after each epoch, in OUT/samples")
-    command.add_argument("--measure", type=int, metavar="N", help="FD and IS of N images after each epoch")
+    command.add_argument("--measure", type=_whole, metavar="N", help="FD and IS of N images after each epoch")
     command.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     command.set_defaults(run=_train)
 
     command = commands.add_parser("sample", help="draw images from a run")
     command.add_argument("run_folder", metavar="RUN", help="a folder, or a shipped run (see info)")
-    command.add_argument("--count", type=int, default=64, metavar="N", help="images (default: 64)")
+    command.add_argument("--count", type=_whole, default=64, metavar="N", help="images (default: 64)")
     command.add_argument("--label", metavar="CLASS", help="the class to draw, by name or number (conditional runs)")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of z (default: 0)")
     command.add_argument(
@@ -87,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help="every number about a run, beside those of real images")
     command.add_argument("run_folder", metavar="RUN", help="a folder, or a shipped run (see info)")
     command.add_argument("--data", metavar="NAME", help=f"{', '.join(judge.available())} (default: the run's own)")
-    command.add_argument("--count", type=int, default=metrics.COUNT, help=f"images (default: {metrics.COUNT:,})")
+    command.add_argument("--count", type=_whole, default=metrics.COUNT, help=f"images (default: {metrics.COUNT:,})")
     command.add_argument("--cas", action="store_true", help="also train a classifier on them (conditional runs)")
     command.add_argument("--extractor", choices=("judge", "inception"), default="judge", help="default: judge")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of z (default: 0)")
@@ -95,12 +104,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("augment", help="enlarge a small labelled set with generated images, and test it")
     command.add_argument("images", help="an .npz file with `images` and `labels`, or a data set's name")
-    command.add_argument("--per-class", type=int, default=500, metavar="N", help="of each class (default: 500)")
+    command.add_argument("--per-class", type=_whole, default=500, metavar="N", help="of each class (default: 500)")
     command.add_argument(
         "--out", type=Path, default=Path("augmented.npz"), metavar="FILE.npz", help="default: augmented.npz"
     )
-    command.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
-    command.add_argument("--steps", type=int, default=enlarge.STEPS, help=f"of the GAN (default: {enlarge.STEPS:,})")
+    command.add_argument("--limit", type=_whole, metavar="N", help="use the first N images only")
+    command.add_argument("--steps", type=_whole, default=enlarge.STEPS, help=f"of the GAN (default: {enlarge.STEPS:,})")
     command.add_argument("--filter", action="store_true", help="replace images that do not fit their label")
     command.add_argument("--flip", action="store_true", help="mirrored images are as good (never for letters)")
     command.add_argument("--resume", action="store_true", help="go on with the GAN beside --out, and replace --out")
@@ -112,8 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--smoke", action="store_true", help="the whole way in seconds, on bundled images")
     command.add_argument("--stage", choices=study.STAGES, help="one stage (default: all)")
     command.add_argument("--sizes", type=_sizes, metavar="N,N", help="only these real sizes (not for replication)")
-    command.add_argument("--subsets", type=int, metavar="N", help="only the first N subsets (not for replication)")
-    command.add_argument("--jobs", type=int, metavar="N", help="processes side by side, one thread each (default: 1)")
+    command.add_argument("--subsets", type=_whole, metavar="N", help="only the first N subsets (not for replication)")
+    command.add_argument(
+        "--jobs", type=_whole, metavar="N", help="processes side by side, one thread each (default: 1)"
+    )
     command.add_argument("--row", metavar="FIELD=VALUE,…", help=f"train one row again, as {study.EXAMPLE}")
     command.set_defaults(run=_study)
 
@@ -143,7 +154,7 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.recipe}: the name of a recipe's file ends in .yaml")
     recipe = recipes.read(options.recipe) if from_file else recipes.get(options.recipe)
     recipe = recipe.with_text(dict(_assignment(text) for text in options.set))
-    dataset = data.load(options.data or recipe.dataset, limit=options.limit)
+    dataset = data.load(recipe.dataset if options.data is None else options.data, limit=options.limit)
     out = options.out or Path("runs") / (Path(options.recipe).stem if from_file else recipe.name)
     hooks: list[Callable[[Run], object]] = []
     if options.measure is not None:
@@ -176,13 +187,15 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise ValueError(f"--set {text!r}: expected FIELD=VALUE (null where a field may be left open)")
     try:
         return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise ValueError(f"--set {text!r}: {value!r} is no value") from error
 
 
 def _sample(options: argparse.Namespace) -> None:
     if options.count < 1:
         raise ValueError(f"--count {options.count} must be at least 1")
+    if options.out.suffix.lower() != ".png":
+        raise ValueError(f"--out {options.out}: this picture is a .png, so its name must end in .png")
     run = train.load(options.run_folder)
     labels = None if options.label is None else [run.label_of(options.label)] * options.count
     if len(run.recipe.image_shape) != 3:
@@ -250,6 +263,16 @@ def _sizes(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers such as 100,1000") from error
 
 
+def _whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from error
+    if abs(number) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number below 2**63")
+    return number
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or not int(text) < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2**63 - 1")
@@ -257,6 +280,8 @@ def _seed(text: str) -> int:
 
 
 def _data(options: argparse.Namespace) -> None:
+    for name in options.names:
+        data.check_source(name)  # all of them, before the first download
     for name in options.names:
         print(data.download(name))
 

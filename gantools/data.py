@@ -136,16 +136,21 @@ def save(path: str | Path, images: np.ndarray | Tensor, labels: np.ndarray | Ten
     return path
 
 
+def check_source(name: str) -> None:
+    """Raises `DataError` where there is nothing to download under this name."""
+    if name in (RING, *glyphs.SETS):
+        raise DataError(f"{name} is made at run time: there is nothing to download")
+    if name not in SOURCES:
+        raise DataError(f"cannot download {name!r}: known sets are {', '.join(SOURCES)}")
+
+
 def download(name: str) -> Path:
     """Fetch both splits of a known set with torchvision into the cache; returns its folder there.
 
     torchvision compares each archive with its MD5; the archives go to a new temporary folder, so what it
     compares is the file just fetched, never an older one. Raises `DataError` where that fails.
     """
-    if name in (RING, *glyphs.SETS):
-        raise DataError(f"{name} is made at run time: there is nothing to download")
-    if name not in SOURCES:
-        raise DataError(f"cannot download {name!r}: known sets are {', '.join(SOURCES)}")
+    check_source(name)
     folder = cache_dir() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,9 +37,9 @@ def kernel(known: Tensor, features: Tensor) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance  # here: it takes two seconds to import
 
     subset = min(KERNEL_SUBSET, len(features), len(known))
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few numbers each
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         metric = KernelInceptionDistance(
             feature=_AsItIs(known.shape[1]), subsets=KERNEL_SUBSETS, subset_size=subset, sync_on_compute=False
         )
@@ -55,9 +55,9 @@ def inception_score(logits: Tensor) -> float:
     """
     from torchmetrics.image.inception import InceptionScore  # here: it takes two seconds to import
 
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         metric = InceptionScore(feature=_AsItIs(logits.shape[1]), sync_on_compute=False)  # it takes the softmax itself
         metric.update(logits)
         return float(metric.compute()[0])

@@ -26,6 +26,7 @@ STEPS = 2_400  # of the GAN
 HELD_OUT, LEAST_HELD_OUT, LEAST = 0.2, 3, 10  # share of a class, images of a class; images that a class must have
 CLASSIFIERS, CLASSIFIER_STEPS = 5, 600  # in each arm; each so many updates, whatever the size of its set
 CLASSIFIER_RATE = 3e-3
+MOST = 4_000_000_000  # pixels of all images drawn, which is 16 GB
 TRIES = 5  # draws, each of all that a class should have, before the filter gives up
 
 
@@ -98,6 +99,10 @@ def enlarge(
     """
     _check_count(per_class)
     _check_set(images)
+    if (pixels := per_class * len(images.classes) * images.images[0].numel()) > MOST:
+        raise DataError(
+            f"per_class={per_class} are {pixels / 1e9:,.0f} billion pixels; above {MOST / 1e9:g} nothing holds"
+        )
     recipe = recipes.get("rgan", steps=steps, flip=flip, seed=seed)
     rest, held_out = split(images, seed)
     recipe = recipe.change(batch=min(recipe.batch, len(rest) // 2))

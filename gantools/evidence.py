@@ -113,9 +113,10 @@ def mean_accuracy(
 
 def common_subsets(rows: Sequence[Row], arms: Iterable[str], sizes: Iterable[int], classifier: str) -> set[int]:
     """The subsets that each of these arms has at each of these sizes: what may be averaged and compared."""
-    return set.intersection(
-        *(set(_by_subset(_select(rows, arm, size, classifier))) for arm, size in product(arms, sizes))
-    )
+    found = [set(_by_subset(_select(rows, arm, size, classifier))) for arm, size in product(arms, sizes)]
+    if not found:
+        raise ValueError("common_subsets() needs at least one arm and one size")
+    return set.intersection(*found)
 
 
 def chosen_doses(rows: Sequence[Row], arm: str, size: int, classifier: str) -> dict[int, float]:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gantools.runtime import is_whole
+
 LARGEST = 1.001  # of a pixel: rounding may lead out of [-1, 1]
 
 
@@ -70,6 +72,8 @@ class ImageSet:
         A smaller draw with the same seed is part of a larger one. Raises `DataError` if a class is too small, and for
         less than one.
         """
+        if not is_whole(per_class):
+            raise DataError(f"per_class={per_class!r} must be a whole number")
         return self._cut([per_class] * len(self.classes), seed, f"per_class={per_class}")
 
     def cut_to_smallest(self, seed: int = 0) -> "ImageSet":

@@ -97,8 +97,8 @@ def evaluate(
     """
     if not isinstance(run, Run):
         raise ValueError(f"evaluate() takes a run, not {run!r:.60}: see train.load(name)")
-    dataset = dataset or run.data["name"]
-    name = run.folder.name if run.folder else run.recipe.name
+    dataset = run.data["name"] if dataset is None else dataset
+    name = run.folder.resolve().name if run.folder else run.recipe.name
     if extractor not in ("judge", "inception"):
         raise ValueError(f"extractor={extractor!r}: choose judge or inception")
     if cas and extractor == "inception":

@@ -46,7 +46,7 @@ class Picture:
         """Write the picture as it is; the file must end in .png, .gif, or .jpeg or .jpg, as `kind` says."""
         path = Path(path)
         if path.suffix.lower().replace("jpg", "jpeg") != f".{self.kind}":
-            raise ValueError(f"{path}: this picture is a .{self.kind}")
+            raise ValueError(f"{path}: this picture is a .{self.kind}, so its name must end in .{self.kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.raw)
         return path

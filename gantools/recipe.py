@@ -18,6 +18,7 @@ from gantools.fields import RecipeError, name_of, typed, unknown
 
 PRECISIONS = ("auto", "fp32", "bf16")
 NOISES = ("normal", "uniform")
+WHOLE = ("z_dim", "batch", "g_batch", "epochs", "steps", "classes", "decay_every", "penalty_every", "penalty_half_life")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,8 @@ class Recipe:
         ):
             if not 0 < getattr(self, name) < inf:  # "not": NaN is refused too
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0, and finite")
+        if large := [name for name in WHOLE if (getattr(self, name) or 0) >= 2**31]:
+            raise ValueError(f"recipe {self.name}: {', '.join(large)} must be below 2**31")
         if not self.image_shape or min(self.image_shape) < 1:
             raise ValueError(f"recipe {self.name}: image_shape={self.image_shape} must be sizes above 0")
         if self.seed >= 2**63:
@@ -183,8 +186,8 @@ class Recipe:
                 raise ValueError(
                     f"recipe {self.name}: {name_of(network)} knows no labels, so classes={self.classes} must be 0"
                 )
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with torch.random.fork_rng(devices=[]):  # they are built on the CPU
+            torch.default_generator.manual_seed(self.seed)
             generator = self.generator(z_dim=self.z_dim, image_shape=self.image_shape, **labels)
             return generator, self.discriminator(image_shape=self.image_shape, **labels)
 
@@ -193,10 +196,8 @@ class Recipe:
         if len(shape) != 1 + len(self.image_shape):
             made = "points" if len(self.image_shape) == 1 else "images"
             raise ValueError(f"recipe {self.name} makes {made}; it cannot learn from data of the shape {list(shape)}")
-        if self.shift >= shape[-1]:
-            raise ValueError(
-                f"recipe {self.name}: shift={self.shift} moves an image of {shape[-1]} pixels out of sight"
-            )
+        if len(shape) == 4 and self.shift >= (side := min(shape[2:])):
+            raise ValueError(f"recipe {self.name}: shift={self.shift} moves an image of {side} pixels out of sight")
         return self.change(image_shape=tuple(shape[1:]), classes=len(classes) if self.classes else 0)
 
     def draw_z(self, count: int, device: torch.device | str = "cpu", source: torch.Generator | None = None) -> Tensor:

@@ -27,7 +27,7 @@ def read(path: str | Path) -> Recipe:
         content = yaml.load(Path(path).read_bytes(), Loader=_EachOnce)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or "recipe" not in content:
         raise ValueError(f"{path}: expected a line `recipe: NAME`; `python -m gantools recipe NAME` prints such a file")
@@ -40,9 +40,10 @@ class _EachOnce(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if (first := lines.setdefault(str(key.value), line)) != line:
-                raise yaml.YAMLError(f"`{key.value}` stands twice (lines {first} and {line})")
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                raise yaml.YAMLError(f"`{name}` stands twice (lines {lines[name]} and {line})")
+            lines[name] = line
         return super().construct_mapping(node, deep)
 
 

@@ -177,7 +177,9 @@ class Run:
         if count < 1:
             raise ValueError(f"count={count} must be at least 1")
         count = len(labels) if labels is not None else len(z) if z is not None else count
-        z = self.draw_z(count, seed) if z is None else z.float()
+        z = self.draw_z(count, seed) if z is None else torch.as_tensor(z).float()
+        if not z.isfinite().all():
+            raise ValueError("z holds NaN or infinity; draw_z(count) draws one from what the run learned with")
         if z.shape != (count, self.recipe.z_dim):
             raise ValueError(f"z has the shape {list(z.shape)}, but this run takes [{count}, {self.recipe.z_dim}]")
         if labels is not None and not self.recipe.classes:

@@ -44,7 +44,15 @@ class CheckpointError(ValueError):
 
 
 def write(folder: Path, about: About, weights: Weights) -> None:
-    """Replace the checkpoint in a folder, which is made where there is none, in one move."""
+    """Replace the checkpoint in a folder, which is made where there is none, in one move.
+
+    Raises `CheckpointError`, before a file is touched, for a row with a value that is no number.
+    """
+    try:
+        about = json.loads(json.dumps({"format": FORMAT} | about, default=float))  # NumPy's and torch's numbers, too
+        _check_rows(about)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: a run's rows hold numbers alone: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for kind, tensors in weights.items():
@@ -54,9 +62,9 @@ def write(folder: Path, about: About, weights: Weights) -> None:
         digest = hashlib.sha256(raw).hexdigest()  # in the name, too: the files of another save stay until the end
         files[kind] = {"file": f"{kind}-{about['step']}-{digest[:8]}.safetensors", "sha256": digest}
         write_whole(folder / files[kind]["file"], raw)
-    about = {"format": FORMAT} | about | {"files": files}
-    write_whole(folder / "run.json", (json.dumps(about, indent=1) + "\n").encode())
-    for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors")):
+    write_whole(folder / "run.json", (json.dumps(about | {"files": files}, indent=1) + "\n").encode())
+    partial = folder.glob(".*.partial")  # of a writer that was killed
+    for stale in (*folder.glob("networks-*.safetensors"), *folder.glob("optimizers-*.safetensors"), *partial):
         if stale.name not in [entry["file"] for entry in files.values()]:
             with suppress(OSError):  # another process may read it, which holds it on some systems
                 stale.unlink()
@@ -108,12 +116,16 @@ def _check_about(about: About) -> None:
         raise ValueError("without the recipe's name or the networks' file")
     if not all(isinstance(entry.get(key), str) for entry in about["files"].values() for key in ("file", "sha256")):
         raise ValueError("without the name or the SHA-256 of a file")
+    _check_rows(about)
+    if about["open_row"] and not about["open_row"].get("steps", 0) > 0:  # what its sums are divided by
+        raise ValueError("open_row is without steps")
+
+
+def _check_rows(about: About) -> None:
     if not all(isinstance(row, dict) for row in about["rows"]):
         raise ValueError("with a row that is none")
     for row in (*about["rows"], about["open_row"]):
         _check(row, dict.fromkeys(row, int | float))
-    if about["open_row"] and not about["open_row"].get("steps", 0) > 0:  # what its sums are divided by
-        raise ValueError("open_row is without steps")
 
 
 def _check(fields: dict[str, Any], kinds: dict[str, Any]) -> None:

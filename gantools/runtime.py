@@ -50,6 +50,14 @@ def seed_step(seed: int, device: torch.device) -> None:
         getattr(torch, device.type).manual_seed(seed)
 
 
+def forked_random(device: torch.device) -> AbstractContextManager:
+    """What is drawn inside leaves the random state of the CPU and of this device as it was before.
+
+    torch's own asks every GPU of the machine, and so starts CUDA where nothing else would.
+    """
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 def batch_index(count: int, batch: int, seed: int, step: int) -> Tensor:
     """Which of `count` images a step sees, int64 [batch]; each epoch of ⌊count / batch⌋ steps has its own order."""
     epoch, place = divmod(step, count // batch)

@@ -28,6 +28,7 @@ from gantools.runtime import (
     batch_index,
     by_class,
     deferred_interrupt,
+    forked_random,
     keep_freed_memory,
     mean_buffers,
     mean_over_processes,
@@ -56,12 +57,13 @@ def fit(
 ) -> Run:
     """Train a recipe on a data set; with `out`, the run is saved in that folder every minute and at the end.
 
-    `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit
-    in fp32 on a CPU. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop at once,
-    without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard finds there
-    the numbers of each epoch and samples. The process keeps what memory it used (`runtime.keep_freed_memory`). Raises
-    `Diverged` for a loss or a weight that is no number, `DataError` for images or labels that are none,
-    `CheckpointError` if `out` does not fit, ValueError where recipe and data do not fit each other.
+    `resume=True` goes on where the run in `out` stopped and ends with the weights of one that never did, bit for bit in
+    fp32 on a CPU, in one process. Ctrl-C finishes the step, saves, and raises KeyboardInterrupt (several processes stop
+    at once, without saving). `on_epoch(run)` is called after each epoch and at the end; with `log_dir`, TensorBoard
+    finds there the numbers of each epoch and samples. The process keeps what memory it used
+    (`runtime.keep_freed_memory`). Raises `Diverged` for a loss or a weight that is no number, `DataError` for images or
+    labels that are none, `CheckpointError` if `out` does not fit, ValueError where recipe and data do not fit each
+    other.
     """
     for given, kind, made_by in ((recipe, Recipe, "recipes.get(name)"), (dataset, ImageSet, "data.load(name)")):
         if not isinstance(given, kind):
@@ -98,10 +100,13 @@ def fit(
             checkpoint.save(run, out)
 
     quiet = not accelerator.is_main_process
+    if recipe.classes and not quiet and (empty := (dataset.class_counts() == 0).nonzero().flatten().tolist()):
+        names = ", ".join(dataset.classes[label] for label in empty)
+        print(f"{dataset.name}: no image of {names}; if there should be, number the labels from 0 without gaps")
     board = tensorboard.writer(log_dir, run.step) if log_dir and not quiet else nullcontext()
     bar = tqdm(None, recipe.name, total, file=sys.stdout, initial=run.step, mininterval=0.5, disable=quiet)
     saved, scores = perf_counter(), {}
-    with torch.random.fork_rng(), deferred_interrupt(world == 1) as interrupted, board as log, bar:
+    with forked_random(device), deferred_interrupt(world == 1) as interrupted, board as log, bar:
         while run.step < total and not interrupted():
             started = perf_counter()
             # In one piece: every second place of a balanced batch would show each of two processes half of the classes.

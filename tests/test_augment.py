@@ -276,3 +276,22 @@ def test_only_float32_images_can_be_turned(bend, dtype):
 def test_a_negative_shift_is_refused():
     with pytest.raises(ValueError, match="shift=-1 must not be negative"):
         moved(torch.zeros(2, 1, 28, 28), -1)
+
+
+@pytest.mark.parametrize(("mode", "padding"), [("bilinear", "zeros"), ("bicubic", "border")])
+def test_a_device_that_cannot_sample_leaves_it_to_the_cpu(monkeypatch, mode, padding):
+    x, grid = torch.rand(2, 1, 5, 5), torch.rand(2, 5, 5, 2) * 2 - 1
+
+    class Elsewhere(torch.Tensor):
+        """A tensor that says it lies on Apple's GPU."""
+
+        device = property(lambda self: torch.device("mps"))
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+    seen = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: seen.append(device) or self)
+    found = augment.sampled(x.as_subclass(Elsewhere), grid.as_subclass(Elsewhere), mode, padding)
+    assert seen == [torch.device("mps")]
+    assert torch.equal(found, torch.nn.functional.grid_sample(x, grid, mode, padding, align_corners=False))

@@ -270,6 +270,12 @@ def test_data_downloads_into_the_cache_and_prints_the_folder(monkeypatch, capsys
     assert len(data.load("fashion-mnist", "test")) == 3
 
 
+def test_no_data_are_fetched_where_one_name_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr(data, "fetch", Mock())
+    assert "cannot download 'mnst'" in refusal(capsys, "data", "mnist", "mnst")
+    assert not data.fetch.called
+
+
 def test_data_that_cannot_be_fetched_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["file:///no/such/mirror/"])
     line = refusal(capsys, "data", "mnist")
@@ -315,6 +321,10 @@ def test_info_tells_what_is_here(capsys):
         (["train", "mlp-gan", "--limit", "0"], "limit=0"),
         (["train", "mlp-gan", "--limit", "10001"], "limit=10001, but the file has 10,000 images"),
         (["train", "mlp-gan", "--data", "mnst"], "no data set 'mnst'"),
+        (["train", "mlp-gan", "--data", ""], "no data set ''"),
+        (["train", "mlp-gan", "--limit", str(2**63)], "9223372036854775808: expected a whole number below 2**63"),
+        (["train", "mlp-gan", "--set", f"z_dim={2**31}"], "z_dim must be below 2**31"),
+        (["train", "mlp-gan", "--set", "seed=2020-13-45"], "'2020-13-45' is no value"),
         (["train", "mlp-gan", "--data", "emnist-letters"], "python -m gantools data emnist-letters"),
         (["train", "mlp-gan", "--data", "missing.npz"], "missing.npz does not exist"),
         (["train", "mlp-gan", "--data", "text.npz"], "text.npz: not a readable .npz archive"),
@@ -346,6 +356,7 @@ def test_an_error_is_one_line_and_code_2(tmp_path, capsys, arguments, complaint)
         (["--count", "0"], "--count 0 must be at least 1"),
         (["--label", "3"], "mlp-gan does not know labels"),
         (["--out", "samples.jpg"], "samples.jpg: this picture is a .png"),
+        (["--out", ".png"], "--out .png: this picture is a .png, so its name must end in .png"),
     ],
 )
 def test_a_sample_that_cannot_be_is_one_line(trained, capsys, tmp_path, arguments, complaint):
@@ -432,3 +443,17 @@ def test_the_report_of_augment_is_printed_before_it_is_saved(monkeypatch, tmp_pa
     assert cli.main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == "the report\n" and "No space left" in said.err
+
+
+def test_a_reader_who_has_had_enough_is_no_error(environment):
+    command = [sys.executable, "-c", "import sys; from gantools import cli; sys.exit(cli.main(['recipe', 'mlp-gan']))"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_a_run_is_evaluated_from_its_own_folder(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained)
+    assert cli.main(["evaluate", ".", "--data", "mnist", "--count", "100"]) == 0
+    assert "mlp-gan" in capsys.readouterr().out

@@ -141,6 +141,12 @@ def test_per_class_beyond_the_smallest_class_is_refused(tiny, per_class):
         tiny.stratified(per_class)
 
 
+@pytest.mark.parametrize("per_class", [2.5, True])
+def test_per_class_is_a_whole_number(tiny, per_class):
+    with pytest.raises(DataError, match=f"per_class={per_class} must be a whole number"):
+        tiny.stratified(per_class)
+
+
 def test_own_set_by_path_has_its_stem_as_name_and_its_labels_as_classes(tmp_path):
     images, labels = arrays(shape=(3, 40, 32), classes=4)
     own = data.load(data.save(tmp_path / "leaves.npz", images, labels))

@@ -454,3 +454,9 @@ def test_the_sheet_has_a_row_for_each_class_and_white_where_images_are_missing(t
     assert torch.equal(drawn[8:16], images.images[12:20])
     assert torch.equal(drawn[16:19], images.images[21:])
     assert (tmp_path / "more.md").read_text().startswith("# plain: 12 real and 12 generated images")
+
+
+def test_more_images_than_any_memory_holds_are_refused_before_the_training(make_set, tmp_path):
+    with pytest.raises(DataError, match=r"per_class=1000000000 are .* billion pixels"):
+        enlarge.enlarge(make_set(40, classes=2), 1_000_000_000, folder=tmp_path / "gan")
+    assert not (tmp_path / "gan").exists()

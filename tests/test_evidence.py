@@ -110,6 +110,12 @@ def test_a_subset_that_is_not_finished_is_left_out():
     assert evidence.common_subsets(doses[:-1], ["gan"], [100], "cnn") == {0}
 
 
+@pytest.mark.parametrize(("arms", "sizes"), [([], [100]), (["gan"], [])])
+def test_common_subsets_of_nothing_are_refused(arms, sizes):
+    with pytest.raises(ValueError, match="at least one arm and one size"):
+        evidence.common_subsets([row("gan")], arms, sizes, "cnn")
+
+
 def test_arms_without_a_common_subset_cannot_be_compared():
     rows = [*rows_of("real", [0.5]), row("gan", dose=1.0, subset=1)]
     for compare in (evidence.gain, evidence.class_gains):

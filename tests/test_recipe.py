@@ -200,6 +200,14 @@ def test_a_shift_out_of_sight_is_refused():
     assert recipes.get("rgan", shift=27).suited_to((9, 1, 28, 28), "ab").shift == 27
     with pytest.raises(ValueError, match="recipe rgan: shift=28 moves an image of 28 pixels out of sight"):
         recipes.get("rgan", shift=28).suited_to((9, 1, 28, 28), "ab")
+    with pytest.raises(ValueError, match="shift=28 moves an image of 28 pixels out of sight"):
+        recipes.get("rgan", shift=28).suited_to((9, 1, 28, 64), "ab")
+
+
+@pytest.mark.parametrize("name", ["steps", "batch", "penalty_half_life"])
+def test_counts_that_no_tensor_can_have_are_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} must be below 2\*\*31"):
+        recipes.get("rgan", **{name: 2**31})
 
 
 def test_networks_are_built_for_the_data(conditional):

@@ -228,6 +228,8 @@ def test_a_file_may_hold_a_few_fields_only(tmp_path):
         (b"just text", "expected a line `recipe: NAME`"),
         (b"- recipe\n- mlp-gan", "expected a line `recipe: NAME`"),
         (b"recipe: mlp-gan\n? [steps]\n: 1", "is not YAML: while constructing a mapping"),
+        (b"{recipe: mlp-gan, seed: 1, seed: 2}", r"`seed` stands twice \(lines 1 and 1\)"),
+        (b"recipe: mlp-gan\nseed: 2020-13-45", "is not YAML: month must be in 1..12"),
         (b"recipe: mlp-gan\nsteps: 1\nbatch: 8\nsteps: null", r"`steps` stands twice \(lines 2 and 4\)"),
     ],
 )

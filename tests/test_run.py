@@ -57,6 +57,16 @@ def test_z_of_another_shape_is_refused(mlp, shape):
         mlp.sample(z=torch.zeros(shape))
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_z_that_is_no_number_is_refused(mlp, value):
+    with pytest.raises(ValueError, match="z holds NaN or infinity"):
+        mlp.sample(z=torch.full((3, 100), value))
+
+
+def test_z_may_be_a_list(mlp):
+    assert torch.equal(mlp.sample(z=mlp.draw_z(3).tolist()), mlp.sample(3))
+
+
 def test_labels_are_refused_where_the_networks_know_none(mlp):
     with pytest.raises(ValueError, match="mlp-gan does not know labels"):
         mlp.sample(labels=[1, 2])

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -186,3 +187,25 @@ def test_a_field_of_another_kind_is_damage(folder, changes):
     edit(folder, **changes)
     with pytest.raises(CheckpointError, match=r"run\.json is damaged"):
         runfiles.read(folder)
+
+
+@pytest.mark.parametrize("value", ["good", True, None, [1.0]])
+def test_a_row_that_could_not_be_read_again_is_refused_before_anything_is_replaced(folder, value):
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(CheckpointError, match="rows hold numbers alone: note is"):
+        runfiles.write(folder, ABOUT | {"step": 8, "rows": [{"step": 4, "note": value}]}, WEIGHTS)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert runfiles.read(folder)[0]["step"] == 7
+
+
+@pytest.mark.parametrize("value", [np.float32(1.5), np.int64(2), torch.tensor(0.25)])
+def test_numbers_of_numpy_and_torch_are_written_as_numbers(folder, value):
+    runfiles.write(folder, ABOUT | {"rows": [{"step": 4, "note": value}]}, WEIGHTS)
+    assert runfiles.read(folder)[0]["rows"][0]["note"] == float(value)
+
+
+def test_what_a_killed_writer_left_is_cleared_away(folder):
+    left = folder / ".networks-7-00.safetensors.99.partial"
+    left.write_bytes(b"half")
+    runfiles.write(folder, ABOUT, WEIGHTS)
+    assert not left.exists()

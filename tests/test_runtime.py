@@ -226,3 +226,10 @@ def test_a_mixed_seed_is_what_it_always_was():
 )
 def test_a_count_is_whole(value, whole):
     assert runtime.is_whole(value) == whole
+
+
+def test_a_fork_gives_the_random_state_back():
+    before = torch.get_rng_state()
+    with runtime.forked_random(torch.device("cpu")):
+        torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -853,3 +853,12 @@ def test_names_are_no_recipes_and_no_data(recipe, tiny):
         train.fit("mlp-gan", tiny)
     with pytest.raises(ValueError, match=r"'mnist' is none: see data.load"):
         train.fit(recipe, "mnist")
+
+
+@pytest.mark.parametrize(("labels", "told"), [([1, 2], "no image of 0;"), ([0, 1], ""), ([0, 3], "no image of 1, 2;")])
+def test_classes_without_an_image_are_told_of(make_set, capsys, labels, told):
+    few = make_set(8, classes=max(labels) + 1)
+    few = replace(few, labels=torch.tensor(labels).repeat(4))
+    train.fit(recipes.get("cgan-mlp", batch=4, steps=1), few)
+    out = capsys.readouterr().out
+    assert told in out and ("number the labels from 0 without gaps" in out) == bool(told)

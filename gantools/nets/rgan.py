@@ -8,9 +8,8 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
 
-from gantools.augment import pose_grid
+from gantools.augment import pose_grid, sampled
 from gantools.nets.layers import ClassEmbedding, quarter
 
 SLOPE = 0.2  # of LeakyReLU below 0
@@ -73,7 +72,7 @@ class PosedGenerator(nn.Module):
         if not self.training:
             turn, shear, across, down, *shift = (z[:, -len(POSE) :] * z.new_tensor(POSE)).T
             grid = pose_grid(drawing.shape, turn, shear, across.exp(), down.exp(), torch.stack(shift, 1))
-            drawing = grid_sample(drawing, grid, "bicubic", "border", align_corners=False)  # bilinear would blur
+            drawing = sampled(drawing, grid, "bicubic", "border")  # bilinear would blur
         return self.tanh(drawing)
 
 
