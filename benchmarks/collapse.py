@@ -5,12 +5,12 @@
 Every variant gets the same number of steps of 128 real images, 5,000 unless told otherwise. Writes
 assets/results/collapse.csv, a row for each variant, and assets/results/collapse-classes.csv, a row for each variant and
 class; `named` in it counts what the judge reads in the class's 1,000 images, class by class; `within_class_variance` is
-over that of the real images that the judge names so. And assets/results/collapse-samples.npz: for each variant, uint8,
-four images each of eleven classes. The variant `real` holds what as many real training images score
-(of classes with fewer, each is met more than once); `held-out`, class by class only, what all test images do, which the
-judge has not seen. Variants that are there at that length are not trained again; the
-variant `shipped` never is. Runs are kept in FOLDER, by variant and steps, and go on where they stopped. Needs EMNIST
-ByClass in the cache.
+over that of the real images that the judge names so. And assets/results/collapse-samples.npz: for each variant at 5,000
+steps and for `shipped`, uint8, four images each of eleven classes. The variant `real` holds what as many real training
+images score (of classes with fewer, each is met more than once); `held-out`, class by class only, what all test images
+do, which the judge has not seen. Variants that are there at that length are not trained again; the variant `shipped`
+never is. Runs are kept in FOLDER, by variant and steps, and go on where they stopped. Needs EMNIST ByClass in the
+cache.
 """
 
 import argparse
@@ -127,9 +127,10 @@ def main() -> None:
 def measure(name: str, run: train.Run, images: ImageSet) -> None:
     """Write the rows of one run, and some of its images."""
     shown = torch.tensor([images.classes.index(title) for title in SHOWN]).repeat_interleave(OF_EACH)
-    with np.load(SAMPLES) if SAMPLES.exists() else nullcontext({}) as known:
-        samples = dict(known) | {name: data.to_uint8(run.sample(labels=shown)).numpy()}
-    np.savez_compressed(SAMPLES, **samples)
+    if name == "shipped" or run.step == STEPS:
+        with np.load(SAMPLES) if SAMPLES.exists() else nullcontext({}) as known:
+            samples = dict(known) | {name: data.to_uint8(run.sample(labels=shown)).numpy()}
+        np.savez_compressed(SAMPLES, **samples)
     y = _labels()
     _write(name, run.step, run.seconds, images, run.sample(labels=y), y)
 

@@ -30,7 +30,7 @@ FULL = {
 # whole sets have 124,800 and 697,932, of which the same steps are fewer epochs.
 CIFAR10_EPOCHS = 8  # of the 200 published: some 14 minutes each on two CPU threads; with more, the run goes on
 # The source shows 5, 30, 50 and 100 epochs: of 468 steps for the first two, of 772 for the last. Runs can go on.
-ACGAN = {"mnist": 9_360, "fashion-mnist": 14_040, "emnist-letters": 21_068, "emnist-byclass": 5_000}  # steps
+ACGAN = {"mnist": 23_400, "fashion-mnist": 14_040, "emnist-letters": 27_480, "emnist-byclass": 23_170}  # steps
 SNAPSHOTS = 16  # images of a fixed z, kept after each epoch
 
 
