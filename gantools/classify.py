@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gantools.data import ImageSet
-from gantools.imageset import are_pixels
 from gantools.nets import ConvClassifier
 from gantools.runtime import forked_random, is_whole, seed_step
 
@@ -32,16 +31,13 @@ def train_classifier(
     of 64 instead, epoch after epoch. In fp32: an accuracy must not depend on the chip. Adam; its rate rises to `rate`
     and falls to nothing, while its beta1 falls from 0.95 to 0.85 and rises again; without `one_cycle` both stay.
     `augment` changes each batch [B, C, H, W] before it is seen, and may draw from torch's random state. Raises
-    ValueError for fewer than two images, for images that are no finite floats in [-1, 1], and for labels that are not
-    one class for each image.
+    ValueError for fewer than two images, for images that are no finite floats, and for labels that are not one class
+    for each image.
     """
     if len(images) < 2:
         raise ValueError(f"a classifier needs at least two images, not {len(images)}")
     if not images.is_floating_point() or not images.isfinite().all():
         raise ValueError(f"a classifier learns from finite floats; these are {images.dtype}, or not finite")
-    if not are_pixels(images):
-        low, high = images.min().item(), images.max().item()
-        raise ValueError(f"a classifier learns from images in [-1, 1]; these reach from {low:g} to {high:g}")
     needed = f"{len(images)} images need as many labels in 0 to {classes - 1}"
     if labels.shape != images.shape[:1]:
         raise ValueError(f"{needed}, not {list(labels.shape)}")
