@@ -126,8 +126,8 @@ def main() -> None:
 
 def measure(name: str, run: train.Run, images: ImageSet) -> None:
     """Write the rows of one run, and some of its images."""
-    shown = torch.tensor([images.classes.index(title) for title in SHOWN]).repeat_interleave(OF_EACH)
     if name == "shipped" or run.step == STEPS:
+        shown = torch.tensor([images.classes.index(title) for title in SHOWN]).repeat_interleave(OF_EACH)
         with np.load(SAMPLES) if SAMPLES.exists() else nullcontext({}) as known:
             samples = dict(known) | {name: data.to_uint8(run.sample(labels=shown)).numpy()}
         np.savez_compressed(SAMPLES, **samples)

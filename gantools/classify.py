@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from gantools.data import ImageSet
 from gantools.nets import ConvClassifier
-from gantools.runtime import forked_random, is_whole, seed_step
+from gantools.runtime import is_whole, seeded
 
 EPOCHS, BATCH, RATE = 12, 64, 2e-3
 
@@ -50,8 +50,7 @@ def train_classifier(
     images, labels = images.float(), labels.long()
     per_epoch = max(1, len(images) // BATCH)
     steps = int(steps or EPOCHS * per_epoch)
-    with forked_random(images.device):
-        seed_step(seed, images.device)
+    with seeded(seed, images.device):
         learner = network(images.shape[1:], classes).to(images.device, memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(learner.parameters(), lr=rate, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps) if one_cycle else None

@@ -3,8 +3,9 @@
 import warnings
 from math import nan
 
-import torch
 from torch import Tensor, nn
+
+from gantools.runtime import seeded
 
 KERNEL_SUBSETS, KERNEL_SUBSET = 50, 1_000
 
@@ -37,9 +38,8 @@ def kernel(known: Tensor, features: Tensor) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance  # here: it takes two seconds to import
 
     subset = min(KERNEL_SUBSET, len(features), len(known))
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), seeded(0):
         warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are few numbers each
-        torch.default_generator.manual_seed(0)
         metric = KernelInceptionDistance(
             feature=_AsItIs(known.shape[1]), subsets=KERNEL_SUBSETS, subset_size=subset, sync_on_compute=False
         )
@@ -55,9 +55,8 @@ def inception_score(logits: Tensor) -> float:
     """
     from torchmetrics.image.inception import InceptionScore  # here: it takes two seconds to import
 
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), seeded(0):
         warnings.simplefilter("ignore", UserWarning)
-        torch.default_generator.manual_seed(0)
         metric = InceptionScore(feature=_AsItIs(logits.shape[1]), sync_on_compute=False)  # it takes the softmax itself
         metric.update(logits)
         return float(metric.compute()[0])

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from gantools import losses
 from gantools.fields import RecipeError, name_of, typed, unknown
+from gantools.runtime import seeded
 
 PRECISIONS = ("auto", "fp32", "bf16")
 NOISES = ("normal", "uniform")
-WHOLE = ("z_dim", "batch", "g_batch", "epochs", "steps", "classes", "decay_every", "penalty_every", "penalty_half_life")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,8 @@ class Recipe:
         ):
             if not 0 < getattr(self, name) < inf:  # "not": NaN is refused too
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)!r} must be above 0, and finite")
-        if large := [name for name in WHOLE if (getattr(self, name) or 0) >= 2**31]:
+        counts = {name: value for name, value in self.scalars().items() if isinstance(value, int) and name != "seed"}
+        if large := [name for name, count in counts.items() if count >= 2**31]:
             raise ValueError(f"recipe {self.name}: {', '.join(large)} must be below 2**31")
         if not self.image_shape or min(self.image_shape) < 1:
             raise ValueError(f"recipe {self.name}: image_shape={self.image_shape} must be sizes above 0")
@@ -186,8 +187,7 @@ class Recipe:
                 raise ValueError(
                     f"recipe {self.name}: {name_of(network)} knows no labels, so classes={self.classes} must be 0"
                 )
-        with torch.random.fork_rng(devices=[]):  # they are built on the CPU
-            torch.default_generator.manual_seed(self.seed)
+        with seeded(self.seed):  # they are built on the CPU
             generator = self.generator(z_dim=self.z_dim, image_shape=self.image_shape, **labels)
             return generator, self.discriminator(image_shape=self.image_shape, **labels)
 

@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+CPU = torch.device("cpu")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
@@ -56,6 +57,14 @@ def forked_random(device: torch.device) -> AbstractContextManager:
     torch's own asks every GPU of the machine, and so starts CUDA where nothing else would.
     """
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """What is drawn inside on the CPU and this device follows from `seed`, and what is drawn afterwards does not."""
+    with forked_random(device):
+        seed_step(seed, device)
+        yield
 
 
 def batch_index(count: int, batch: int, seed: int, step: int) -> Tensor:
